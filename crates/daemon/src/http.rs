@@ -1,11 +1,13 @@
 //! A small HTTP server on loopback: the accept loop, bodies, answers.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -14,9 +16,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 
 use crate::Lifetime;
 use crate::peer::Peer;
@@ -131,7 +134,7 @@ where
     Answering: Future<Output = Answer> + Send + 'static,
 {
     let most = match guard {
-        Guard::None => Semaphore::MAX_PERMITS,
+        Guard::None => usize::MAX,
         Guard::Own | Guard::Peer(_) => MOST_CONNECTIONS,
     };
     accept_at_most(most, listener, lifetime, guard, handler).await;
@@ -147,7 +150,7 @@ async fn accept_at_most<Handler, Answering>(
     Handler: Fn(Request<Incoming>) -> Answering + Clone + Send + Sync + 'static,
     Answering: Future<Output = Answer> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(most));
+    let places = Arc::new(Places { most, taken: Mutex::default() });
     loop {
         let accepted = tokio::select! {
             () = lifetime.stopped() => return,
@@ -158,14 +161,13 @@ async fn accept_at_most<Handler, Answering>(
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
-        // Somebody opens connections and leaves them: they end by their silence. Until then, another one is closed at once.
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let Some(place) = Places::take(&places) else { continue };
         // Small answers must not wait for acknowledgements; failing to say so only costs time.
         let _ = stream.set_nodelay(true);
         let (lifetime, handler, guard) = (lifetime.clone(), handler.clone(), guard.clone());
         let here = stream.local_addr();
         tokio::spawn(async move {
-            let _place = place;
+            let seat = &place.seat;
             let refusal = guard.refusal(|| match here {
                 Ok(here) => Peer::of(peer, here),
                 Err(_) => Peer::Elsewhere { loopback: true },
@@ -175,7 +177,9 @@ async fn accept_at_most<Handler, Answering>(
                     None => Ok(handler(request)),
                     Some(message) => Err(json(StatusCode::FORBIDDEN, &json!({ "message": message }))),
                 };
+                let busy = Busy::of(seat);
                 async move {
+                    let _busy = busy;
                     match answering {
                         Ok(answering) => Ok::<_, Infallible>(answering.await),
                         Err(refused) => Ok(refused),
@@ -191,10 +195,95 @@ async fn accept_at_most<Handler, Answering>(
             tokio::select! {
                 // A broken connection is the client's affair.
                 _ = connection.as_mut() => return,
+                () = seat.leave.notified() => {
+                    // Between two requests nothing is lost.
+                    if !seat.is_busy() {
+                        return;
+                    }
+                    connection.as_mut().graceful_shutdown();
+                }
                 () = lifetime.stopped() => connection.as_mut().graceful_shutdown(),
             }
             let _ = connection.await;
         });
+    }
+}
+
+/// The connections of a port that has a bounded number of them. Somebody may open many and leave them: another one takes the
+/// place of the one that has been silent longest. Without a bound they are not counted.
+struct Places {
+    most: usize,
+    /// By a number that no other connection has.
+    taken: Mutex<(u64, HashMap<u64, Arc<Seat>>)>,
+}
+
+/// A connection among its like, until it ends.
+struct Place {
+    places: Arc<Places>,
+    number: Option<u64>,
+    seat: Arc<Seat>,
+}
+
+struct Seat {
+    /// A request is being answered.
+    busy: AtomicBool,
+    silent_since: Mutex<Instant>,
+    leave: Notify,
+}
+
+impl Seat {
+    fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Acquire)
+    }
+}
+
+impl Places {
+    /// None: all connections are being answered.
+    fn take(places: &Arc<Self>) -> Option<Place> {
+        let seat = Arc::new(Seat {
+            busy: AtomicBool::new(false),
+            silent_since: Mutex::new(Instant::now()),
+            leave: Notify::new(),
+        });
+        if places.most == usize::MAX {
+            return Some(Place { places: Arc::clone(places), number: None, seat });
+        }
+        let (next, taken) = &mut *places.taken.lock();
+        if taken.len() >= places.most {
+            let silent = taken.iter().filter(|(_, other)| !other.is_busy());
+            let longest = *silent.min_by_key(|(_, other)| *other.silent_since.lock())?.0;
+            if let Some(left) = taken.remove(&longest) {
+                left.leave.notify_one();
+            }
+        }
+        *next += 1;
+        taken.insert(*next, Arc::clone(&seat));
+        Some(Place { places: Arc::clone(places), number: Some(*next), seat })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.places.taken.lock().1.remove(&number);
+        }
+    }
+}
+
+/// A request that is being answered, until the answer is there or nobody waits for it.
+struct Busy(Arc<Seat>);
+
+impl Busy {
+    fn of(seat: &Arc<Seat>) -> Self {
+        seat.busy.store(true, Ordering::Release);
+        Self(Arc::clone(seat))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        *self.0.silent_since.lock() = Instant::now();
+        self.0.busy.store(false, Ordering::Release);
     }
 }
 
@@ -248,7 +337,17 @@ mod tests {
         let listener = listen(None).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (lifetime, _stopper) = Lifetime::new();
-        let answer = |_| std::future::ready(json(StatusCode::OK, &json!("here")));
+        let (begun, mut began) = tokio::sync::mpsc::unbounded_channel();
+        let answer = move |request: Request<Incoming>| {
+            let begun = begun.clone();
+            async move {
+                if request.uri().path() == "/never" {
+                    begun.send(()).unwrap();
+                    std::future::pending::<()>().await;
+                }
+                json(StatusCode::OK, &json!("here"))
+            }
+        };
         tokio::spawn(accept_at_most(8, listener, lifetime, Guard::Own, answer));
         let ask = async || {
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -262,17 +361,26 @@ mod tests {
         for _ in 0..8 {
             idle.push(tokio::net::TcpStream::connect(address).await.unwrap());
         }
-        assert_eq!(ask().await, "", "closed without an answer");
-        idle.truncate(7);
-        let mut answer = String::new();
-        for _ in 0..500 {
-            answer = ask().await;
-            if !answer.is_empty() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        // The one that has been silent longest makes room.
+        for _ in 0..3 {
+            let answer = ask().await;
+            assert!(answer.ends_with("\"here\""), "{answer}");
         }
-        assert!(answer.ends_with("\"here\""), "{answer}");
+        let mut byte = [0];
+        let first = tokio::time::timeout(Duration::from_secs(5), idle[0].read(&mut byte)).await;
+        assert!(matches!(first, Ok(Ok(0) | Err(_))), "{first:?}");
+        let last = tokio::time::timeout(Duration::from_millis(50), idle[7].read(&mut byte)).await;
+        assert!(last.is_err(), "it is still open: {last:?}");
+        // Those that wait for an answer stay.
+        for _ in 0..8 {
+            let mut waits = tokio::net::TcpStream::connect(address).await.unwrap();
+            waits.write_all(b"GET /never HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").await.unwrap();
+            began.recv().await.unwrap();
+            idle.push(waits);
+        }
+        assert_eq!(ask().await, "", "closed without an answer");
+        let waits = tokio::time::timeout(Duration::from_millis(50), idle[8].read(&mut byte)).await;
+        assert!(waits.is_err(), "{waits:?}");
     }
 
     #[test]
