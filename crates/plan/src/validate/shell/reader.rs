@@ -143,7 +143,7 @@ impl Program {
             Self::Flock => "wE",
             Self::Ssh => "BbcDEeFIiJLlmOopPQRSWw",
             Self::Watch => "nq",
-            Self::Parallel => "jPnNLIaSCd",
+            Self::Parallel => "jndaIPNLSC",
             Self::Python => "WX",
             Self::Perl | Self::Ruby => "I",
             Self::Node => "rC",
