@@ -113,7 +113,8 @@ fn what_git_knows_is_compared_wherever_it_lies_and_what_it_ignores_is_a_product(
         assert!(ran.status.success(), "{ran:?}");
     };
     git(&["init", "-q"]);
-    let build = "run = \"echo begin >> trail; sleep 1; make -f rules; cd tools && ./y.sh\"";
+    // It goes on without its runner: not before the last edit is taken back.
+    let build = "run = \"echo begin >> trail; until [ -e open ]; do sleep 0.1; done; make -f rules; cd tools && ./y.sh\"";
     work.write(
         "benchmark.toml",
         &MANIFEST.replace("run = \"echo begin >> trail; sleep 1; sh setup.sh\"", build),
@@ -148,6 +149,7 @@ fn what_git_knows_is_compared_wherever_it_lies_and_what_it_ignores_is_a_product(
         );
         work.write(file, &before);
     }
+    work.write("open", "");
     let resumed = work.sb(&["resume"]);
     assert!(!resumed.stderr.contains("have changed"), "{}", resumed.stderr);
     assert_eq!(work.read("src/dist/app.min.js"), "2\n");
