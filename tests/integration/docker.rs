@@ -114,7 +114,8 @@ outputs.seen = { stdout = true }
 [[invoke]]
 name = "call"
 image = "box"
-run = ["sh", "-c", "echo \"$@\" > {{logs_dir}}/called", "sh", "{{outputs.id}}", "{{outputs.last}}", "{{outputs.url}}"]
+env = { LOGS = "{{logs_dir}}" }
+run = ["sh", "-c", "echo \"$@\" > \"$LOGS/called\"", "sh", "{{outputs.id}}", "{{outputs.last}}", "{{outputs.url}}"]
 
 [[cleanup]]
 name = "remove"

@@ -97,6 +97,34 @@ pub(super) fn traps(template: &Template) -> Vec<(usize, Trap)> {
     scanner.found
 }
 
+/// As [`traps`], of a command given as words, which no shell reads: the placeholders (word, and index among those of the word)
+/// in what the command itself reads as code, such as `sh -c`.
+pub(super) fn traps_in_words<'t>(words: impl IntoIterator<Item = &'t Template>) -> Vec<(usize, usize, Trap)> {
+    let mut found = Vec::new();
+    let mut reader = Reader::default();
+    let (mut name, mut before): (Option<String>, String) = (None, String::new());
+    for (number, template) in words.into_iter().enumerate() {
+        let mut word = String::new();
+        let mut index = 0;
+        for piece in template.pieces() {
+            match piece {
+                Piece::Literal(text) => word.push_str(text),
+                Piece::Value { raw, .. } => {
+                    if let Some(trap) = reader.reads(&word, &before).filter(|_| !raw) {
+                        found.push((number, index, trap));
+                    }
+                    word.push(SOMETHING);
+                    index += 1;
+                }
+            }
+        }
+        reader = reader.after(&word, &before, name.as_deref());
+        name.get_or_insert_with(|| word.clone());
+        before = word;
+    }
+    found
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Frame {
     /// `$( … )` and `( … )`.
@@ -759,6 +787,28 @@ mod tests {
         check("echo {{a}} --x={{a}} pre{{a}}post; {{a}} | {{a}}\n{{a}}", &[]);
         check(r#"echo "x" 'y' {{a}} "z"{{a}}'w'{{a}}"#, &[]);
         check(r#"echo \" {{a}} \' {{a}} \# {{a}}"#, &[]);
+    }
+
+    #[track_caller]
+    fn check_words(words: &[&str], expected: &[(usize, usize, Trap)]) {
+        let templates: Vec<Template> = words.iter().map(|word| Template::parse(word).unwrap()).collect();
+        assert_eq!(traps_in_words(&templates), expected, "{words:?}");
+    }
+
+    #[test]
+    fn commands_in_words_read_code_too() {
+        check_words(&["sh", "-c", "echo {{a}} {{b}}"], &[(2, 0, Trap::Code), (2, 1, Trap::Code)]);
+        check_words(&["/bin/bash", "-euc", "{{a}}", "{{b}}"], &[(2, 0, Trap::Code)]);
+        check_words(&["env", "A=1", "sh", "-c", "{{a}}"], &[(4, 0, Trap::Code)]);
+        check_words(&["python3", "-c", "print({{a}})", "{{b}}"], &[(2, 0, Trap::Program)]);
+        check_words(&["ssh", "-p", "22", "{{a}}", "rm {{b}}"], &[(4, 0, Trap::Remote)]);
+        // Meant to be code.
+        check_words(&["sh", "-c", "{{{a}}}"], &[]);
+        check_words(&["sh", "-c", "echo \"$1\"", "sh", "{{a}}"], &[]);
+        check_words(&["echo", "sh", "-c", "{{a}}"], &[]);
+        check_words(&["{{a}}", "-c", "{{b}}"], &[]);
+        check_words(&["python3", "tool.py", "-c", "{{a}}"], &[]);
+        check_words(&[], &[]);
     }
 
     #[test]

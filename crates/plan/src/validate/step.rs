@@ -410,11 +410,7 @@ impl Steps<'_> {
                 let role = if evaluates_numbers(words) { Role::KornString } else { Role::ShellString };
                 scope.check(&template, role, user, report);
             }
-            RunFile::Argv(words) => {
-                for word in words {
-                    scope.check(word, Role::ArgvWord, user, report);
-                }
-            }
+            RunFile::Argv(words) => scope.check_words(words, user, report),
         };
         if let Some(run) = &file.run {
             command(run, file.shell.as_ref());

@@ -176,20 +176,19 @@ impl Scope {
                 if trap == Trap::Number && role != Role::KornString {
                     continue;
                 }
-                let Placeholder { path, .. } = &found[index];
-                let variable = variable_for(path);
-                let mended = unquoted(&template.value, trap, &variable);
-                report.push(
-                    Problem::error(
-                        "unquotable-value",
-                        format!("`{{{{{path}}}}}` stands {}, where its value cannot be quoted", trap.place()),
-                    )
-                    .at(&found[index].span(report), "quoting would break here")
-                    .help(format!(
-                        "pass it by environment: `env = {{ {variable} = \"{{{{{path}}}}}\" }}`, and write {mended}"
-                    )),
-                );
+                trapped(&found[index], &template.value, trap, report);
             }
+        }
+    }
+
+    /// Checks the words of a command that no shell reads.
+    pub(super) fn check_words(&self, words: &[Spanned<Template>], user: User<'_>, report: &mut Report) {
+        for word in words {
+            self.check(word, Role::ArgvWord, user, report);
+        }
+        for (word, index, trap) in shell::traps_in_words(words.iter().map(|word| &word.value)) {
+            let word = &words[word];
+            trapped(&placeholders(word)[index], &word.value, trap, report);
         }
     }
 
@@ -351,6 +350,23 @@ impl Scope {
             None => scope.loads.iter().all(|load| before(load)),
         }
     }
+}
+
+/// Reports a placeholder that stands where its value cannot be quoted.
+fn trapped(placeholder: &Placeholder<'_>, template: &Template, trap: Trap, report: &mut Report) {
+    let path = placeholder.path;
+    let variable = variable_for(path);
+    let mended = unquoted(template, trap, &variable);
+    report.push(
+        Problem::error(
+            "unquotable-value",
+            format!("`{{{{{path}}}}}` stands {}, where its value cannot be quoted", trap.place()),
+        )
+        .at(&placeholder.span(report), "quoting would break here")
+        .help(format!(
+            "pass it by environment: `env = {{ {variable} = \"{{{{{path}}}}}\" }}`, and write {mended}"
+        )),
+    );
 }
 
 /// What to write where a value cannot be quoted, so that a shell reads the variable instead.
