@@ -287,36 +287,35 @@ impl Runs {
         let store = &self.store;
         let row = self.find(run).await?;
         let _lock = store.lock_run(&row.id)?;
-        if !store.owes(&row.id).await? {
-            return Ok(CleanedUp::NothingOwed(row.id));
-        }
         // Read again: the runner that held the lock a moment ago may have ended the run.
         let row = store.run(&row.id).await?.unwrap_or(row);
         let request = Request::read(&row)?;
         let _deployment_lock = self.lock_deployment(&request)?;
-        let mut parts = request.parts;
+        let owes = match &request.what {
+            // Stopped between the invocations of what another run has deployed: nothing else can be done with that before.
+            What::Single { deployment, .. } if row.ended.is_none() => {
+                store.unpaid().await?.iter().any(|it| it.id == *deployment && it.debt == Debt::Owed)
+            }
+            _ => store.owes(&row.id).await?,
+        };
+        if !owes {
+            return Ok(CleanedUp::NothingOwed(row.id));
+        }
+        // Whatever part of the life cycle the run was for.
+        let parts = request.parts.with_cleanup();
         if row.ended.is_none() {
             if store.state(&row.id).await?.changing {
                 return Err(RunError::Changing { run: row.id });
             }
             let (why, cause) = ("its cleanup was asked for".to_owned(), StopCause::User);
             store.append(vec![event(&row.id, now_ms(), Event::StopRequested { why, cause })]).await?;
-            // Its cleanup waits for what may still be running.
-            parts = parts.with_cleanup();
         }
         let plan = || request.planned(store, &row.id);
         let (plan, left) = Left::read(store, &row.id, &request, parts, plan).await?;
         let Left { graph, past, state } = left;
         let performer = reach(self, &plan, &graph).await?;
-        let work = Work {
-            plan,
-            graph,
-            past,
-            parts: request.parts.with_cleanup(),
-            policy: Policy::default(),
-            naming: request.naming(),
-            state,
-        };
+        let work =
+            Work { plan, graph, past, parts, policy: Policy::default(), naming: request.naming(), state };
         Ok(match work.perform(self, &row.id, performer, events, control).await?.end {
             End::Ended { cleanup, .. } => CleanedUp::Ended { run: row.id, cleanup },
             End::Left => CleanedUp::Left(row.id),

@@ -152,6 +152,42 @@ fn what_leaks_proposes_for_a_killed_prepare_stops_it_and_removes_what_it_deploye
 }
 
 #[test]
+fn what_leaks_proposes_for_a_killed_invoke_removes_what_was_deployed_before() {
+    let work = Workspace::new();
+    work.write(
+        "benchmark.toml",
+        &SLOW.replace("begin call >> trail; sleep 0.6", "begin call >> trail; sleep 30"),
+    );
+    work.sb(&["prepare", "--executor", "host"]).expect(0);
+    let mut runner = work.start(&["invoke", "--executor", "host"]);
+    assert!(work.appears("trail", "begin call"), "{}", work.read("runner.log"));
+    kill(&mut runner);
+    let leaks = work.sb(&["leaks"]).expect(4).stdout;
+    let command = leaks.lines().find_map(|line| line.trim().strip_prefix("pay with: sb ")).unwrap();
+    let words: Vec<&str> = command.split(' ').collect();
+    work.sb(&words).expect(0);
+    assert!(
+        work.read("trail").ends_with("begin cleanup\nend cleanup\n"),
+        "{words:?}: {}",
+        work.read("trail")
+    );
+    work.sb(&["leaks"]).expect(0);
+}
+
+#[test]
+fn a_run_that_only_deployed_is_cleaned_up_by_its_name() {
+    let work = Workspace::new();
+    work.write("benchmark.toml", SLOW);
+    work.sb(&["prepare", "--executor", "host"]).expect(0);
+    let runs = work.sb(&["runs", "--format", "json"]).expect(0).stdout;
+    let runs: serde_json::Value = serde_json::from_str(&runs).unwrap();
+    let run = runs["runs"][0]["id"].as_str().unwrap();
+    work.sb(&["cleanup", run]).expect(0);
+    assert!(work.read("trail").ends_with("begin cleanup\nend cleanup\n"), "{}", work.read("trail"));
+    work.sb(&["leaks"]).expect(0);
+}
+
+#[test]
 fn a_second_runner_on_the_same_run_or_deployment_is_refused() {
     let work = Workspace::new();
     work.write("benchmark.toml", SLOW);
