@@ -255,8 +255,9 @@ fn given(settings: &Settings, paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failed>
         (_, []) => vec![PathBuf::from(".")],
         (_, paths) => paths.to_vec(),
     };
-    // One that cannot be looked at is an error under its own name.
-    let Some(missing) = given.iter().find(|path| !path.try_exists().unwrap_or(true)) else {
+    // One that cannot be looked at is an error under its own name, and so is a link to nothing.
+    let is_there = |path: &Path| path.is_symlink() || path.try_exists().unwrap_or(true);
+    let Some(missing) = given.iter().find(|path| !is_there(path)) else {
         return Ok(given);
     };
     let message = format!("there is no `{}`", missing.display());
@@ -297,19 +298,16 @@ impl Search<'_> {
             };
             let name = item.file_name();
             let name = name.to_string_lossy();
-            if kind.is_dir() {
+            if kind.is_dir() && !is_benchmark(&name) {
                 // What a fuzzer has made: thousands of files, and manifests only that are broken on purpose.
                 let is_fuzzed = folder.ends_with("fuzz") && ["artifacts", "corpus"].contains(&name.as_ref());
                 if depth > 0 && !name.starts_with('.') && !SKIPPED.contains(&name.as_ref()) && !is_fuzzed {
                     self.below(&item.path(), depth - 1);
                 }
-            } else if is_manifest(&name) && (kind.is_file() || kind.is_symlink()) {
-                // Folders may have very many other files, which are not looked at any further.
-                let path = item.path();
-                // Links of folders are not followed; one of a file is checked, or refused when it leads out.
-                if (is_benchmark(&name) || in_plans(&path)) && (kind.is_file() || path.is_file()) {
-                    (self.found)(path);
-                }
+            } else if is_manifest(&name) && (is_benchmark(&name) || in_plans(&item.path())) {
+                // Whatever has such a name is meant to be one: what cannot be read is refused under it. A link of a file is
+                // checked, or refused when it leads out. Other files, of which there may be very many, are not looked at.
+                (self.found)(item.path());
             }
         }
     }

@@ -68,6 +68,10 @@ impl Files for Measured {
         Disk.is_special(path)
     }
 
+    fn link(&self, path: &Path) -> Option<PathBuf> {
+        Disk.link(path)
+    }
+
     fn canonical(&self, path: &Path) -> PathBuf {
         Disk.canonical(path)
     }

@@ -123,6 +123,52 @@ fn a_folder_that_cannot_be_read_is_named_and_the_others_are_checked() {
     assert!(laid_out.stderr.contains("cannot read the folder"), "{}", laid_out.stderr);
 }
 
+#[test]
+fn what_has_the_name_of_a_manifest_and_cannot_be_read_is_an_error() {
+    let work = repository();
+    let at = |name: &str| work.path().join(name);
+    let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, at(name)).unwrap();
+    for folder in ["dangling", "pipe", "socket", "loop", "good/plans", "folder/benchmark.toml"] {
+        std::fs::create_dir_all(at(folder)).unwrap();
+    }
+    link("gone.toml", "dangling/benchmark.toml");
+    link("benchmark.toml", "loop/benchmark.toml");
+    link("nowhere.toml", "good/plans/small.toml");
+    assert!(Command::new("mkfifo").arg(at("pipe/benchmark.toml")).status().unwrap().success());
+    let socket = std::os::unix::net::UnixListener::bind(at("socket/benchmark.yaml")).unwrap();
+    let found =
+        work.sb(&["validate", "dangling", "pipe", "socket", "loop", "good", "folder", "--format", "json"]);
+    let json: Value = serde_json::from_str(&found.expect(3).stdout).unwrap();
+    drop(socket);
+    let mut problems: Vec<(&str, &str)> = Vec::new();
+    for problem in json["problems"].as_array().unwrap() {
+        assert_eq!(problem["code"], "unreadable-file", "{problem}");
+        problems.push((problem["file"].as_str().unwrap(), problem["message"].as_str().unwrap()));
+    }
+    problems.sort_unstable();
+    let expected = [
+        ("dangling/benchmark.toml", "it is a link to `gone.toml`, and there is no such file"),
+        ("folder/benchmark.toml", "it is a folder"),
+        ("good/plans/small.toml", "it is a link to `nowhere.toml`, and there is no such file"),
+        ("loop/benchmark.toml", "it is a link to `benchmark.toml`, and the links lead back to each other"),
+        ("pipe/benchmark.toml", "it is not a regular file"),
+        ("socket/benchmark.yaml", "it is not a regular file"),
+    ];
+    assert_eq!(problems.len(), expected.len(), "{json:#}");
+    for ((file, message), (name, reason)) in problems.into_iter().zip(expected) {
+        let file_below = below(&work, name);
+        assert_eq!((file, message), (file_below.as_str(), &*format!("cannot read `{file_below}`: {reason}")));
+    }
+    for name in ["dangling/benchmark.toml", "loop/benchmark.toml"] {
+        let alone = work.sb(&["validate", name]).expect(3);
+        assert!(
+            alone.stderr.contains("it is a link to") && !alone.stderr.contains("did you mean"),
+            "{}",
+            alone.stderr
+        );
+    }
+}
+
 /// A path in a workspace, as `sb` names it.
 fn below(work: &Workspace, name: &str) -> String {
     work.path().canonicalize().unwrap().join(name).to_str().unwrap().to_owned()

@@ -23,6 +23,11 @@ pub trait Files {
         let _ = path;
         false
     }
+    /// What a path leads to where it is a link itself, as the link has it.
+    fn link(&self, path: &Path) -> Option<PathBuf> {
+        let _ = path;
+        None
+    }
     /// The path with links followed; the path itself where there are none or it does not exist.
     fn canonical(&self, path: &Path) -> PathBuf;
     /// The names of what lies in a folder; none where it cannot be listed.
@@ -61,6 +66,10 @@ impl Files for Disk {
 
     fn is_special(&self, path: &Path) -> bool {
         path.metadata().is_ok_and(|about| !about.is_file() && !about.is_dir())
+    }
+
+    fn link(&self, path: &Path) -> Option<PathBuf> {
+        path.read_link().ok()
     }
 
     fn canonical(&self, path: &Path) -> PathBuf {
@@ -142,6 +151,10 @@ impl Files for Once {
 
     fn is_special(&self, path: &Path) -> bool {
         self.kind(path) == Some(FileKind::Special)
+    }
+
+    fn link(&self, path: &Path) -> Option<PathBuf> {
+        Disk.link(path)
     }
 
     fn canonical(&self, path: &Path) -> PathBuf {
@@ -247,6 +260,10 @@ impl<F: Files> Files for Recording<F> {
 
     fn is_special(&self, path: &Path) -> bool {
         self.files.is_special(path)
+    }
+
+    fn link(&self, path: &Path) -> Option<PathBuf> {
+        self.files.link(path)
     }
 
     fn canonical(&self, path: &Path) -> PathBuf {

@@ -1,6 +1,7 @@
 //! Checks that many keys share: names, durations, counts, paths. Each reports and goes on with a harmless value, so
 //! that one problem does not hide the next. `Checked` withholds the result when anything was reported.
 
+use std::io::ErrorKind;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,16 +66,35 @@ fn read(files: &dyn Files, path: &Path) -> Result<Vec<u8>, Box<Problem>> {
     match files.read(path) {
         Ok(bytes) if bytes.len() <= LARGEST_MANIFEST => Ok(bytes),
         Ok(_) => Err(Box::new(too_large())),
-        Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => Err(Box::new(too_large())),
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => Err(Box::new(too_large())),
         Err(error) => {
-            let message = format!("cannot read `{}`: {error}", path.display());
-            Err(Box::new(Problem::error("unreadable-file", message).help(
-                match look_alike(files, path).filter(|_| !files.exists(path)) {
-                    Some(other) => format!("did you mean `{}`?", other.display()),
-                    None if files.is_folder(path) => "name a file in this folder".to_owned(),
-                    None => "check the path and its permissions".to_owned(),
+            let shown = path.display();
+            let link = files.link(path).filter(|_| !files.exists(path));
+            let (reason, help) = match (link, error.kind()) {
+                (_, ErrorKind::PermissionDenied) => (error.to_string(), "let it be read".to_owned()),
+                (Some(to), ErrorKind::NotFound) => (
+                    format!("it is a link to `{}`, and there is no such file", to.display()),
+                    "correct the link, or remove it".to_owned(),
+                ),
+                (Some(to), _) => (
+                    format!("it is a link to `{}`, and the links lead back to each other", to.display()),
+                    "replace one of the links by the file".to_owned(),
+                ),
+                (None, _) if files.is_folder(path) => (
+                    "it is a folder".to_owned(),
+                    "name a file in this folder, or rename the folder".to_owned(),
+                ),
+                (None, _) if files.is_special(path) => {
+                    ("it is not a regular file".to_owned(), "name the file itself".to_owned())
+                }
+                (None, ErrorKind::NotFound) => match look_alike(files, path) {
+                    Some(other) => (error.to_string(), format!("did you mean `{}`?", other.display())),
+                    None => (error.to_string(), "check the path".to_owned()),
                 },
-            )))
+                (None, _) => (error.to_string(), "check the path and its permissions".to_owned()),
+            };
+            let message = format!("cannot read `{shown}`: {reason}");
+            Err(Box::new(Problem::error("unreadable-file", message).help(help)))
         }
     }
 }
@@ -101,7 +121,7 @@ pub fn look_alike(files: &dyn Files, path: &Path) -> Option<PathBuf> {
         |name: &String| [".toml", ".yaml", ".yml"].iter().any(|end| name.to_lowercase().ends_with(end));
     [folder.to_owned(), folder.join("plans")].into_iter().find_map(|folder| {
         let mut names = files.names(&folder);
-        names.retain(is_manifest);
+        names.retain(|other| is_manifest(other) && folder.join(other) != path);
         names.sort();
         let found = did_you_mean(&name, names.iter().map(String::as_str))?.to_owned();
         Some(folder.join(found))
