@@ -131,10 +131,20 @@ pub(super) const RULES: &[Rule] = &[
         Manifest,
         Table,
         [
-            "A k6 script says itself what is sent and how. Keys that describe requests do not go with one, and keys for scripts need one.",
+            "A k6 script says itself what is sent and how. Keys that describe requests do not go with one, and keys for scripts need one. The script exports a function to run: `export default function () { … }`.",
             "[workload]\nscript = \"workload.js\"\ntimeout = \"10s\"",
             "[workload]\nscript = \"workload.js\"",
         ],
     )
     .or(Severity::Note),
+    warning(
+        "no-default-function",
+        Manifest,
+        Table,
+        [
+            "k6 runs the default function of a script. One that only exports others runs under a load whose scenarios name one of them with `exec`, and under no other.",
+            "[workload]\nscript = \"browse.js\"",
+            "[workload]\nscript = \"workload.js\"",
+        ],
+    ),
 ];

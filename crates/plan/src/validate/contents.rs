@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::benchmark::{Command, Sent};
+use crate::manifest::problem::Span;
 use crate::manifest::read::{Files, lies_in, normal};
 use sb_workload::template::Template;
 use sb_workload::{Body, Workload};
@@ -27,6 +28,19 @@ pub(super) struct Made {
     pub(super) files: Vec<PathBuf>,
     /// What it uses that nobody can know before it runs, in words, each once.
     pub(super) unknown: BTreeSet<String>,
+    /// What it imports or opens beside itself that is not there.
+    pub(super) missing: Vec<Missing>,
+}
+
+/// A file that a script names and that is not there.
+#[derive(Debug)]
+pub(super) struct Missing {
+    /// Who names it.
+    pub(super) script: PathBuf,
+    /// The path, as it is written.
+    pub(super) written: String,
+    /// Where it is written, in bytes of the script's text.
+    pub(super) span: Span,
 }
 
 /// So many modules and files of a script are followed.
@@ -47,8 +61,9 @@ pub(super) fn named_by_script(script: &Path, root: &Path, files: &dyn Files) -> 
     let mut next = 0;
     while let Some(path) = made.files.get(next).cloned() {
         next += 1;
-        let named = named_in_script(&path, root, files);
+        let named = named_in_script(&path, script, root, files);
         made.unknown.extend(named.unknown);
+        made.missing.extend(named.missing);
         for named in named.files {
             if made.files.len() == MOST_MODULES {
                 made.unknown.insert(format!("more than {MOST_MODULES} modules and files"));
@@ -73,7 +88,8 @@ fn sent_files(workload: &Workload) -> Vec<PathBuf> {
 }
 
 /// Files that a script names relative to itself: `import './lib.js'`, `open('data.json')`, and whatever else begins with `./`.
-fn named_in_script(script: &Path, root: &Path, files: &dyn Files) -> Made {
+/// `first` is the script that k6 is given: `open` may go by its folder, too.
+fn named_in_script(script: &Path, first: &Path, root: &Path, files: &dyn Files) -> Made {
     static RELATIVE: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r#"["'`](\.{1,2}/[^"'`\n]+)["'`]"#).ok());
     // A word, whether a parenthesis follows, and the text behind it, or else the letter with which something else begins.
@@ -87,13 +103,42 @@ fn named_in_script(script: &Path, root: &Path, files: &dyn Files) -> Made {
     let (Some(relative), Some(used), true) = (&*RELATIVE, &*USED, is_script) else { return made };
     let Ok(bytes) = files.read(script) else { return made };
     let text = without_comments(&String::from_utf8_lossy(&bytes));
+    let code = without_texts(&text);
+    // A function of its own with this name opens something else.
+    static MAY_MISS: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"\btry\b|\b(?:function|const|let|var)\s+open\b|[{,]\s*open\b").ok());
+    let may_miss = MAY_MISS.as_ref().is_none_or(|pattern| pattern.is_match(&code));
     let name = script.strip_prefix(root).unwrap_or(script).display();
     let mut paths: Vec<&str> =
         relative.captures_iter(&text).filter_map(|found| Some(found.get(1)?.as_str())).collect();
     for found in used.captures_iter(&text) {
         let word = found.get(1).map_or("", |word| word.as_str());
-        let literal = [3, 4, 5].iter().find_map(|&group| found.get(group)).map(|literal| literal.as_str());
+        let literal = [3, 4, 5].iter().find_map(|&group| found.get(group));
         let is_module = word != "open";
+        let begins = found.get(1).map_or(0, |word| word.start());
+        // In a text, such words name nothing. What is tried may fail, and a path may have another part.
+        let is_call = found.get(2).is_some();
+        let is_whole =
+            text[found.get(0).map_or(begins, |all| all.end())..].trim_start().starts_with([')', ',']);
+        let is_certain = code.get(begins..begins + word.len()) == Some(word)
+            && match word {
+                "open" | "require" => is_call && is_whole && !may_miss,
+                _ => !is_call,
+            };
+        if let Some(literal) = literal.filter(|_| is_certain && !is_bundle(&text))
+            && is_beside(literal.as_str(), is_module)
+            && [script, first].iter().take(if is_module { 1 } else { 2 }).all(|named_by| {
+                let path = normal(&named_by.parent().unwrap_or(named_by).join(literal.as_str()));
+                !is_there(&path, files) && path.file_name().is_some_and(|name| name != "sb.js")
+            })
+        {
+            made.missing.push(Missing {
+                script: script.to_owned(),
+                written: literal.as_str().to_owned(),
+                span: literal.range(),
+            });
+        }
+        let literal = literal.map(|literal| literal.as_str());
         match literal {
             // Modules of k6 itself.
             Some(text) if is_module && (text == "k6" || text.starts_with("k6/")) => {}
@@ -127,46 +172,131 @@ fn named_in_script(script: &Path, root: &Path, files: &dyn Files) -> Made {
     made
 }
 
+/// Whether this names a file beside the script: what begins at the root of the file system may lie in a container.
+fn is_beside(text: &str, is_module: bool) -> bool {
+    let is_relative = text.starts_with("./") || text.starts_with("../");
+    is_relative || (!is_module && !text.is_empty() && !text.starts_with('/') && !text.contains("://"))
+}
+
+/// Whether a program has written this: in its long lines, texts and comments cannot be told roughly.
+fn is_bundle(text: &str) -> bool {
+    text.lines().any(|line| line.len() > 1000)
+}
+
+/// Kept contents are those of files that were there.
+fn is_there(path: &Path, files: &dyn Files) -> bool {
+    files.exists(path) || files.contents(path).is_some()
+}
+
+/// What is wrong with the script that k6 is given, whatever it sends. k6 would say so after the deployment.
+pub(super) enum Unusable {
+    /// There is no code in it.
+    Empty,
+    /// It exports nothing that an iteration could be.
+    NoFunction,
+    /// It exports functions, and none by default: only scenarios that name one of them with `exec` can run it.
+    NoDefault(String),
+}
+
+/// Whether k6 has a function to run in this script.
+pub(super) fn unusable(script: &Path, files: &dyn Files) -> Option<Unusable> {
+    static DEFAULT: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(r#"\bdefault\b\s*(?:[^:\s]|$)|\bmodule\s*\.\s*exports\b|\bexec["']?\s*:"#).ok()
+    });
+    static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(r"\bexport\s+(?:async\s+)?function\s*\*?\s*([\w$]+)|\bexport\s+(?:const|let|var)\s+([\w$]+)|\bexports\s*\.\s*([\w$]+)|\bexport\s*\{[^}]*?([\w$]+)\s*[,}]").ok()
+    });
+    const OF_K6: [&str; 4] = ["options", "setup", "teardown", "handleSummary"];
+    let bytes = files.read(script).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let text = if is_bundle(&text) { text.into_owned() } else { without_comments(&text) };
+    if text.trim_start_matches('\u{feff}').trim().is_empty() {
+        return Some(Unusable::Empty);
+    }
+    if DEFAULT.as_ref()?.is_match(&text) {
+        return None;
+    }
+    let code = without_texts(&text);
+    let mut named = NAMED.as_ref()?.captures_iter(&code).flat_map(|found| {
+        (1..=4).filter_map(|group| Some(found.get(group)?.as_str().to_owned())).collect::<Vec<_>>()
+    });
+    Some(match named.find(|name| !OF_K6.contains(&name.as_str())) {
+        Some(name) => Unusable::NoDefault(name),
+        None => Unusable::NoFunction,
+    })
+}
+
 /// Whether a file is the module that `sb` writes beside scripts, whose content is its own.
 fn is_of_sb(path: &Path, files: &dyn Files) -> bool {
     path.file_name().is_some_and(|name| name == "sb.js")
         && files.read(path).is_ok_and(|bytes| bytes.starts_with(b"// Written by sb"))
 }
 
-/// A script with a space in the place of each comment. Texts are told from comments roughly: a pattern may hold a quote.
+/// A script with spaces in the place of comments, as long as it was. Texts are told from comments roughly: a pattern may
+/// hold a quote.
 fn without_comments(text: &str) -> String {
+    blanked(text, |part| part == Part::Comment)
+}
+
+/// As [`without_comments`], of the texts: their quotes stay.
+fn without_texts(text: &str) -> String {
+    blanked(text, |part| part != Part::Code)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Code,
+    Text,
+    Comment,
+}
+
+/// A script with spaces in the place of some of its parts, as long in bytes as it was.
+fn blanked(text: &str, is_blank: impl Fn(Part) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
+    let mut put = |letter: char, part: Part| {
+        if is_blank(part) && letter != '\n' {
+            out.extend(std::iter::repeat_n(' ', letter.len_utf8()));
+        } else {
+            out.push(letter);
+        }
+    };
     let mut letters = text.chars().peekable();
     let mut quote = None;
     while let Some(letter) = letters.next() {
         match (quote, letter) {
             (None, '/') if letters.peek() == Some(&'/') => {
-                while letters.next_if(|next| *next != '\n').is_some() {}
-                out.push(' ');
-                continue;
+                put(letter, Part::Comment);
+                while let Some(next) = letters.next_if(|next| *next != '\n') {
+                    put(next, Part::Comment);
+                }
             }
             (None, '/') if letters.peek() == Some(&'*') => {
-                letters.next();
+                put(letter, Part::Comment);
+                letters.next().into_iter().for_each(|star| put(star, Part::Comment));
                 let mut before = ' ';
                 for next in letters.by_ref() {
+                    put(next, Part::Comment);
                     if before == '*' && next == '/' {
                         break;
                     }
                     before = next;
                 }
-                out.push(' ');
-                continue;
             }
             (Some(_), '\\') => {
-                out.push(letter);
-                out.extend(letters.next());
-                continue;
+                put(letter, Part::Text);
+                letters.next().into_iter().for_each(|next| put(next, Part::Text));
             }
-            (None, '"' | '\'' | '`') => quote = Some(letter),
-            (Some(end), _) if letter == end || (letter == '\n' && end != '`') => quote = None,
-            _ => {}
+            (None, '"' | '\'' | '`') => {
+                quote = Some(letter);
+                put(letter, Part::Code);
+            }
+            (Some(end), _) if letter == end || (letter == '\n' && end != '`') => {
+                quote = None;
+                put(letter, Part::Code);
+            }
+            (Some(_), _) => put(letter, Part::Text),
+            (None, _) => put(letter, Part::Code),
         }
-        out.push(letter);
     }
     out
 }
@@ -440,6 +570,79 @@ mod tests {
         let expected = ["a/load.js", "a/lib/a.js", "a/data.json", "lib/b.js", "lib/rows.csv"];
         assert_eq!(made.files, expected.map(|name| Path::new("/w").join(name)));
         assert_eq!(made.unknown, BTreeSet::new());
+    }
+
+    #[test]
+    fn what_a_script_names_and_what_is_not_there_is_missing_where_it_is_certain() {
+        #[track_caller]
+        fn check(text: &str, expected: &[&str]) {
+            let made = made_of(&[
+                ("/w/a/load.js", text),
+                ("/w/a/lib/b.js", "open('data.json'); import '../c.js'"),
+                ("/w/a/data.json", "{}"),
+            ]);
+            let written: Vec<&str> = made.missing.iter().map(|one| one.written.as_str()).collect();
+            assert_eq!(written, expected, "{text}");
+            for one in made.missing.iter().filter(|one| one.script.ends_with("load.js")) {
+                assert_eq!(&text[one.span.clone()], one.written, "{text}");
+            }
+        }
+        check("import a from './a.js'", &["./a.js"]);
+        check("/* ü */ import './a.js'; export * from \"../b.js\"", &["./a.js", "../b.js"]);
+        check(
+            "const a = require('./a'); open('x.csv'); open(`../y.csv`, 'b')",
+            &["./a", "x.csv", "../y.csv"],
+        );
+        check("import './lib/b.js'", &["../c.js"]);
+        check("import { http } from './sb.js'; import '../sb.js'", &[]);
+        check("open('data.json'); open('./lib/' + name); open('/data/x.csv'); open(`${x}.csv`)", &[]);
+        check(
+            "// import './a.js'\n/* open('x') */ const text = \"import './a.js'\"; `\nimport './a.js'`",
+            &[],
+        );
+        check("let all; try { all = open('x.csv') } catch (error) { all = '' }", &[]);
+        check("function open(name) { return name }\nopen('x.csv')", &[]);
+        check(
+            "file.open('x.csv'); Array.from('./x'); import('./late.js'); import x from 'https://a/x.js'",
+            &[],
+        );
+        check(&format!("{}; import './a.js'", "x".repeat(2000)), &[]);
+    }
+
+    #[test]
+    fn a_script_without_a_function_to_run_is_told_from_one_that_has_it() {
+        #[track_caller]
+        fn check(text: &str, expected: &str) {
+            let files = Snapshot::new([("/w/load.js", text)]);
+            let found = match unusable(Path::new("/w/load.js"), &files) {
+                None => "runs".to_owned(),
+                Some(Unusable::Empty) => "empty".to_owned(),
+                Some(Unusable::NoFunction) => "nothing".to_owned(),
+                Some(Unusable::NoDefault(name)) => name,
+            };
+            assert_eq!(found, expected, "{text}");
+        }
+        for text in ["", " \n", "\u{feff}// nothing yet\n", "/* export default 1 */"] {
+            check(text, "empty");
+        }
+        for text in [
+            "export default function () {}",
+            "export default () => {}",
+            "function main() {}\nexport { main as default };",
+            "export { default } from './main.js'",
+            "module.exports = function () {}",
+            "exports.default = function () {}",
+            "export const options = { scenarios: { a: { exec: 'browse' } } }; export function browse() {}",
+        ] {
+            check(text, "runs");
+        }
+        check("import http from 'k6/http'; http.get('http://a')", "nothing");
+        check("// export default function () {}\nexport const options = {};", "nothing");
+        check("switch (x) { default: y() } export function setup() {}", "nothing");
+        check("export function browse() {}", "browse");
+        check("export async function browse() {}", "browse");
+        check("function buy() {}\nexport { buy };", "buy");
+        check("export const browse = () => {}", "browse");
     }
 
     #[test]

@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::benchmark::{Image, Phase, Script, Sent};
 use crate::manifest::decode::{Map, Text};
 use crate::manifest::load::LoadFile;
-use crate::manifest::problem::{Problem, Report, Span};
-use crate::manifest::read::Files;
+use crate::manifest::problem::{Problem, Report, Source, Span};
+use crate::manifest::read::{Files, normal};
 use crate::manifest::tree::Spanned;
 use crate::manifest::workload::{EngineWord, OptionsFile, WorkloadFile};
 use crate::validate::check::ManifestFolder;
@@ -110,8 +110,66 @@ pub(super) fn sent(file: &WorkloadFile, around: &Around<'_>, report: &mut Report
     if report.problems.len() > before {
         return None;
     }
-    unknown(&contents::named_by_script(&script.path, &around.place.root, around.files).unknown, path, report);
+    let made = contents::named_by_script(&script.path, &around.place.root, around.files);
+    let shown = script.path.strip_prefix(&around.place.root).unwrap_or(&script.path).display().to_string();
+    unusable(&script, path, &shown, around.files, report);
+    missing(&made.missing, around.files, report);
+    unknown(&made.unknown, path, report);
+    if report.problems.iter().skip(before).any(Problem::is_error) {
+        return None;
+    }
     Some(Sent::Script(Arc::new(script)))
+}
+
+/// Reports what k6 would refuse after the deployment: a script that has nothing to run.
+fn unusable(script: &Script, path: &Text, shown: &str, files: &dyn Files, report: &mut Report) {
+    use contents::Unusable;
+    const ADD: &str = "add what an iteration does: `export default function () { … }`";
+    let names_exec = script.options.to_string().contains("\"exec\"");
+    let problem = match contents::unusable(&script.path, files) {
+        None => return,
+        Some(Unusable::Empty) => {
+            Problem::error("invalid-script", format!("the script `{shown}` is empty")).help(ADD)
+        }
+        Some(_) if names_exec => return,
+        Some(Unusable::NoFunction) => {
+            Problem::error("invalid-script", format!("the script `{shown}` exports no function to run"))
+                .help(ADD)
+        }
+        Some(Unusable::NoDefault(name)) => {
+            let message = format!("the script `{shown}` has no default function");
+            Problem::warning("no-default-function", message).help(format!(
+                "{ADD}; without one, only a load with `k6_options` whose scenarios say `exec: \"{name}\"` can run it"
+            ))
+        }
+    };
+    report.push(problem.at(&path.span, "has nothing to run"));
+}
+
+/// Whether a text has a file's name as a word of its own.
+fn names(text: &str, name: &str) -> bool {
+    let is_of_name = |letter: char| letter.is_alphanumeric() || "-_.".contains(letter);
+    text.match_indices(name)
+        .any(|(at, _)| !text[..at].ends_with(is_of_name) && !text[at + name.len()..].starts_with(is_of_name))
+}
+
+/// Reports what the script imports or opens and what is not there, where it is written.
+fn missing(missing: &[contents::Missing], files: &dyn Files, report: &mut Report) {
+    for one in missing {
+        // A step that names the file may write it.
+        let name = one.written.rsplit('/').next().unwrap_or(&one.written);
+        if names(report.source.text(), name) {
+            continue;
+        }
+        let Ok(text) = files.read(&one.script) else { continue };
+        let folder = one.script.parent().unwrap_or(&one.script);
+        let message = format!("the script uses `{}`, which does not exist", one.written);
+        let mut problem = Problem::error("missing-file", message)
+            .at(&one.span, "no such file")
+            .help(format!("create {}, or correct the path", normal(&folder.join(&one.written)).display()));
+        problem.source = Some(Arc::new(Source::new(&one.script, &String::from_utf8_lossy(&text))));
+        report.problems.push(problem);
+    }
 }
 
 /// Says what a script uses that nobody can know before it runs.

@@ -119,7 +119,7 @@ fn a_pipe_that_a_run_would_wait_for_is_refused() {
     for pipe in ["deploy.sh", "lib.js"] {
         assert!(std::process::Command::new("mkfifo").arg(at(pipe)).status().unwrap().success());
     }
-    std::fs::write(at("load.js"), "import { a } from './lib.js'").unwrap();
+    std::fs::write(at("load.js"), "import { a } from './lib.js'; export default a").unwrap();
     let deploy = format!("{HEAD}{TARGET}[[deploy]]\nname = \"d\"\nrun = ");
     for (text, pipe) in [
         (format!("{deploy}\"sh deploy.sh\"\n"), "deploy.sh"),

@@ -13,6 +13,9 @@ fn files(workload: &str) -> Snapshot {
         ("/repo/app/deploy.Dockerfile", "FROM alpine"),
         ("/repo/app/workload.js", "export default function () {}"),
         ("/repo/app/options.json", r#"{"thresholds": {"checks": ["rate>0.9"]}}"#),
+        ("/repo/app/empty.js", "// nothing yet"),
+        ("/repo/app/named.js", "export function browse() {}"),
+        ("/repo/app/gone.js.js", "import './gone.js';\nexport default () => open('made.json');"),
         ("/repo/app/list.json", "[1]"),
         ("/repo/app/broken.json", "{"),
         ("/repo/app/full.json", r#"{"scenarios": {"a": {"executor": "shared-iterations"}}}"#),
@@ -66,8 +69,29 @@ fn a_script_says_what_is_sent_and_the_rest_has_defaults() {
 }
 
 #[test]
+fn a_script_may_lack_a_default_function_only_where_a_scenario_names_another() {
+    let found = read("script = \"named.js\"");
+    assert!(found.value.is_some());
+    let text = rendered(&found.problems);
+    assert!(text.contains("has no default function") && text.contains("exec: \"browse\""), "{text}");
+    let options = "options = { scenarios = { a = { executor = \"shared-iterations\", exec = \"browse\" } } }";
+    let found = read(&format!("script = \"named.js\"\n{options}"));
+    assert!(found.value.is_some() && found.problems.is_empty(), "{}", rendered(&found.problems));
+}
+
+#[test]
+fn what_a_step_names_may_be_written_by_it() {
+    let made = "env = { DATA = \"made.json\", LIB = \"./gone.js\" }";
+    let found = read(&format!("script = \"gone.js.js\"\n{made}"));
+    assert!(found.value.is_some(), "{}", rendered(&found.problems));
+}
+
+#[test]
 fn what_does_not_go_with_a_script_is_refused_at_its_place() {
     let with = |rest: &str| format!("script = \"workload.js\"\n{rest}");
+    refuses("script = \"empty.js\"", "\"empty.js\"", "the script `empty.js` is empty");
+    refuses("script = \"gone.js.js\"", "./gone.js", "the script uses `./gone.js`, which does not exist");
+    refuses("script = \"gone.js.js\"", "made.json", "create /repo/app/made.json");
     refuses("", "[workload]", "the workload has no requests");
     refuses("engine = \"k6\"", "\"k6\"", "needs a script");
     refuses("engine = \"k6\"\nrequests = []", "\"k6\"", "needs a script");
@@ -111,7 +135,7 @@ fn plan_with(workload: &str, header: &str, load: &str) -> Checked<Plan> {
         ),
         ("/repo/app/benchmark.toml".to_owned(), benchmark),
         ("/repo/app/deploy.Dockerfile".to_owned(), Vec::new()),
-        ("/repo/app/workload.js".to_owned(), Vec::new()),
+        ("/repo/app/workload.js".to_owned(), b"export default function () {}".to_vec()),
     ]);
     plan(&files, Path::new("/repo/plans/p.toml"), &Overrides::default())
 }
@@ -172,7 +196,7 @@ fn a_shared_workload_may_be_a_script_beside_itself() {
         ("/repo/.git/HEAD", ""),
         ("/repo/app/benchmark.toml", &format!("workload = \"../shared/w.toml\"\n{text}")),
         ("/repo/shared/w.toml", "script = \"w.js\"\noptions = \"o.json\""),
-        ("/repo/shared/w.js", ""),
+        ("/repo/shared/w.js", "export default () => {};"),
         ("/repo/shared/o.json", "{}"),
     ]);
     let checked = benchmark(&files, Path::new("/repo/app/benchmark.toml"));
