@@ -397,7 +397,7 @@ impl<T> Text<T> {
 
 /// `shown`: the same URL as files may show it.
 pub(super) fn to_url(text: &str, shown: &str) -> Result<Url, String> {
-    let HttpUrl { tls, host, port, authority, path } = http::url(text)?;
+    let HttpUrl { tls, host, port, authority, path } = http::url(text).map_err(|fault| fault.reason)?;
     let mut field = Vec::new();
     rows::push_field(&mut field, shown.as_bytes());
     Ok(Url { tls, host, port, authority, path, shown: field })

@@ -289,6 +289,10 @@ impl BenchmarkChecker<'_> {
                                 .at(&raw.span, "placeholders are not filled in here")
                                 .help("combine values where they are used: \"thumbs-{{params.deploy_id}}\""),
                         );
+                        // Its value is what it is not meant to be: nothing that uses it is to be measured by that.
+                        let unknown = ParamSource::Value(Value::String(String::new()));
+                        params.insert(name.value.clone(), Param { source: unknown, secret: false });
+                        continue;
                     }
                     Param { source: ParamSource::Value(value.0.clone()), secret: false }
                 }

@@ -39,8 +39,8 @@ pub(super) fn faults(
     known: &dyn Fn(&str) -> Option<Value>,
 ) -> Vec<Fault> {
     let mut found = Vec::new();
-    if let Some(reason) = url_fault(&request.url, known) {
-        found.push(Fault { part: Part::Url, reason });
+    if let Some(fault) = url_fault(&request.url, known) {
+        found.push(Fault { part: Part::Url, reason: fault.reason });
     }
     for (index, (name, template)) in request.headers.iter().enumerate() {
         let value = template.render(Context::Plain, &|path| known(path).or_else(|| Some(Value::from("1"))));
@@ -54,7 +54,10 @@ pub(super) fn faults(
 }
 
 /// Why a URL cannot be requested.
-pub(super) fn url_fault(template: &Template, known: &dyn Fn(&str) -> Option<Value>) -> Option<String> {
+pub(super) fn url_fault(
+    template: &Template,
+    known: &dyn Fn(&str) -> Option<Value>,
+) -> Option<http::UrlFault> {
     // The first piece may be any beginning of a URL; a later one may be a host, a port or a part of the path.
     let first = match template.pieces() {
         [Piece::Value { path, .. }, rest @ ..] if known(path).is_none() => match rest.first() {
@@ -112,8 +115,8 @@ fn in_step(
 ) -> Option<String> {
     let name = &step.name;
     let url = |url: &Template| {
-        let reason = url_fault(url, known)?;
-        Some(format!("the URL of the step `{name}` cannot be used: {reason}"))
+        let fault = url_fault(url, known)?;
+        Some(format!("the URL of the step `{name}` cannot be used: {}", fault.reason))
     };
     match &step.action {
         Action::WaitFor(wait) => url(&wait.http),

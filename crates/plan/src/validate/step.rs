@@ -470,11 +470,11 @@ pub(super) fn url(template: &Spanned<Template>, known: &dyn Fn(&str) -> Option<V
                 .at(&template.span, "not a full URL")
                 .help("write \"http://…\", or begin with a value: \"{{outputs.endpoint}}/path\""),
         );
-    } else if let Some(reason) = requests::url_fault(&template.value, known) {
+    } else if let Some(http::UrlFault { reason, part }) = requests::url_fault(&template.value, known) {
         let source = template.value.source();
         let host =
             source.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(""));
-        let (message, help) = if host.is_empty() && source.contains("://") {
+        let (message, help) = if source.contains("://") && (host.is_empty() || host.starts_with(':')) {
             (
                 "the URL has no host".to_owned(),
                 "write the host after `://`: \"http://127.0.0.1:8080/path\"".to_owned(),
@@ -486,7 +486,14 @@ pub(super) fn url(template: &Spanned<Template>, known: &dyn Fn(&str) -> Option<V
             let form = "the form is `http://HOST:PORT/PATH?QUERY`, with letters that URLs allow".to_owned();
             (format!("the URL cannot be requested: {reason}"), form)
         };
-        report.push(Problem::error("invalid-url", message).at(&template.span, "not a URL").help(help));
+        // The value of a parameter stands elsewhere.
+        let shown = report.source.text().get(template.span.clone()).unwrap_or_default();
+        let found = shown.find(&part).filter(|_| !part.is_empty());
+        let (place, label) = match found.map(|at| template.span.start + at) {
+            Some(from) => (from..from + part.len(), "this part"),
+            None => (template.span.clone(), "not a URL"),
+        };
+        report.push(Problem::error("invalid-url", message).at(&place, label).help(help));
     }
 }
 

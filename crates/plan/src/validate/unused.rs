@@ -51,11 +51,14 @@ pub(super) fn params(
     read: &BTreeMap<String, BTreeSet<String>>,
     report: &mut Report,
 ) {
-    // Without a step nothing asks for anything; a template that cannot be read may have parameters of these names.
+    // Without a step nothing asks for anything; a template that cannot be read may have parameters of these names, and a
+    // parameter that cannot name others may name them.
     let has_steps =
         targets.values().any(|it| it.deploy.iter().chain(&it.invoke).chain(&it.cleanup).next().is_some());
-    let is_open =
-        |code: &str| ["invalid-template", "missing-file", "outside-root", "undefined-value"].contains(&code);
+    let is_open = |code: &str| {
+        ["invalid-param", "invalid-template", "missing-file", "outside-root", "undefined-value"]
+            .contains(&code)
+    };
     let hidden = report.problems.iter().any(|problem| problem.is_error() && is_open(problem.code));
     if !has_steps || hidden {
         return;

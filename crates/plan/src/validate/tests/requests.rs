@@ -31,13 +31,23 @@ fn check_request(params: &str, settings: &str, request: &str, expected: Option<(
 #[test]
 fn urls_that_nothing_can_be_sent_to() {
     #[track_caller]
+    fn at(params: &str, url: &str, place: &str, words: &str) {
+        check_request(params, "", &format!("url = \"{url}\""), Some((place, words)));
+    }
+    #[track_caller]
     fn url(params: &str, url: &str, words: Option<&str>) {
         let place = format!("\"{url}\"");
         check_request(params, "", &format!("url = {place}"), words.map(|words| (place.as_str(), words)));
     }
-    url("", "http://127.0.0.1/ok?a=b c", Some("`%20`"));
-    url("", "http://127.0.0.1:70000/ok", Some("not a port"));
-    url("", "http://user:pw@127.0.0.1/ok", Some("`Authorization`"));
+    at("", "http://127.0.0.1/ok?a=b c", " ", "`%20`");
+    at("", "http://127.0.0.1:70000/ok", "70000", "not a port");
+    at("", "http://user:pw@127.0.0.1/ok", "user:pw@127.0.0.1", "`Authorization`");
+    at("", "http://127.0.0.1:http/ok", "http", "`http` is not a port");
+    at("", "http://api{prod}/", "api{prod}", "it holds `{`");
+    at("", "http://[::1/", "[::1", "without its `]`");
+    at("", "http://a:b:1/", "a:b:1", "more than one `:`");
+    at("", "http://:80/", ":80", "the URL has no host");
+    url("host = \"a/b\"", "http://{{params.host}}/", Some("`a%2Fb` is not the name of a host: it holds `%`"));
     url("", r"http://127.0.0.1/\r\nx: 1", Some("line break"));
     url("", r"http://127.0.0.1/\u0000", Some("NUL"));
     url("port = 70000", "http://127.0.0.1:{{params.port}}/ok", Some("`70000` is not a port"));
@@ -45,8 +55,8 @@ fn urls_that_nothing_can_be_sent_to() {
     url("base = \"http://127.0.0.1:0\"", "{{params.base}}/ok", Some("`0` is not a port"));
     url("base = \"\"", "{{params.base}}/ok", None);
     url("q = \"a b\"", "http://127.0.0.1/?q={{params.q}}", None);
-    url("", "{{outputs.url}}/a b", Some("`%20`"));
-    url("", "{{outputs.url}}:70000/", Some("`70000` is not a port"));
+    at("", "{{outputs.url}}/a b", " ", "`%20`");
+    at("", "{{outputs.url}}:70000/", "70000", "`70000` is not a port");
     url("", "{{outputs.url}}://127.0.0.1:80/", None);
     url("", "{{outputs.url}}stage/x?id={{request.uuid}}", None);
     url("", "http://{{outputs.url}}:{{outputs.url}}/", None);
@@ -97,6 +107,20 @@ fn commands_cannot_be_given_a_nul_byte() {
         let codes: Vec<&str> = checked.problems.iter().map(|problem| problem.code).collect();
         assert!(codes.contains(&"nul-byte"), "{step}: {codes:?}");
     }
+}
+
+#[test]
+fn a_parameter_that_cannot_be_one_is_one_error_wherever_it_is_used() {
+    let text = format!(
+        "{HEAD}[params]\nhost = \"127.0.0.1\"\nport = \"{{{{params.host}}}}\"\n[targets.local]\ntraces = \"none\"\n\
+         [[deploy]]\nname = \"d\"\nrun = \"x\"\nbackground = true\nready = {{ port = \"{{{{params.port}}}}\" }}\n\
+         [[deploy]]\nname = \"w\"\nwait_for = {{ http = \"http://a:{{{{params.port}}}}/\" }}\n\
+         [[cleanup]]\nname = \"c\"\nrun = \"x\"\n[[workload.requests]]\nname = \"r\"\n\
+         url = \"http://a:{{{{params.port}}}}/\"\nheaders = {{ Host = \"a:{{{{params.port}}}}\" }}\n"
+    );
+    let found = read(&text);
+    let codes: Vec<&str> = found.problems.iter().map(|problem| problem.code).collect();
+    assert_eq!(codes, ["invalid-param"], "{}", rendered(&found.problems));
 }
 
 #[test]
