@@ -154,7 +154,7 @@ fn k6_spec(
 }
 
 /// Where the functions of a local target write.
-fn function_logs(performer: &StepPerformer, attempt: &Attempt) -> Option<PathBuf> {
+pub(super) fn function_logs(performer: &StepPerformer, attempt: &Attempt) -> Option<PathBuf> {
     let folder = sb_local::function_logs(&performer.local_state(attempt));
     folder.is_dir().then_some(folder)
 }

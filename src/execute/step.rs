@@ -204,7 +204,9 @@ impl StepPerformer {
                 Action::StopBackground => Box::pin(background::stop(self, attempt)).await,
                 Action::Run(what) => command::run(self, attempt, step, what, folder).await,
                 Action::Tool(what) => Box::pin(tool::run(self, attempt, step, what, folder)).await,
-                Action::WaitFor(wait) => wait_for::wait_for(attempt, wait).await,
+                Action::WaitFor(wait) => {
+                    wait_for::wait_for(attempt, wait, load::function_logs(self, attempt).as_deref()).await
+                }
                 Action::Load => load::run(self, attempt, step, folder).await,
                 Action::LocalUp(what) => local::up(self, attempt, step, what).await,
                 Action::LocalDown { failures } => local::down(self, attempt, *failures).await,

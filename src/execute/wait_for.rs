@@ -1,5 +1,6 @@
 //! Waiting until an HTTP endpoint answers as expected.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use super::{Attempt, Deployed, Finished};
+use sb_load::FunctionLogs;
 use sb_plan::benchmark::{Action, WaitFor};
 use sb_plan::event::{FailureClass, Outcome};
 use sb_workload::template::{Context, lookup_in};
@@ -18,7 +20,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const ONE_REQUEST: Duration = Duration::from_secs(10);
 
-pub(super) async fn wait_for(attempt: &Attempt, wait: &WaitFor) -> Finished {
+/// `function_logs`: a folder with the logs of functions that may answer, of which one may say why they do not.
+pub(super) async fn wait_for(attempt: &Attempt, wait: &WaitFor, function_logs: Option<&Path>) -> Finished {
     let lookup = |path: &str| lookup_in(&attempt.values, path);
     let url = match wait.http.render(Context::Url, &lookup) {
         Ok(url) => url,
@@ -28,6 +31,7 @@ pub(super) async fn wait_for(attempt: &Attempt, wait: &WaitFor) -> Finished {
         Ok(endpoint) => endpoint,
         Err(failed) => return failed.into(),
     };
+    let logs = function_logs.map(FunctionLogs::new);
     let deadline = Instant::now() + wait.timeout;
     let mut pause = FIRST_PAUSE;
     loop {
@@ -36,12 +40,17 @@ pub(super) async fn wait_for(attempt: &Attempt, wait: &WaitFor) -> Finished {
             () = attempt.cancel.cancelled() => return Outcome::Cancelled.into(),
         };
         let Err(found) = asked else { return Outcome::Succeeded.into() };
+        let is_error = found.starts_with("it answers 5");
+        let causes = match logs.as_ref().filter(|_| is_error) {
+            Some(logs) => logs.errors(&attempt.secrets.redactor),
+            None => Vec::new(),
+        };
+        let found = std::iter::once(found).chain(causes).collect::<Vec<_>>().join(". ");
         // It is asked a last time when its time is over.
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let limit = humantime::format_duration(wait.timeout);
-            let hint =
-                if found.starts_with("it answers 5") { log_hint(&attempt.deployment) } else { String::new() };
+            let hint = if is_error { log_hint(&attempt.deployment, function_logs) } else { String::new() };
             let message = format!("{url} did not answer {} within {limit}: {found}{hint}", wait.status);
             return Outcome::failed(FailureClass::TimedOut, message).into();
         }
@@ -87,12 +96,19 @@ impl Endpoint {
 }
 
 /// The local target keeps what its functions print, such as why one cannot be loaded.
-fn log_hint(deployment: &Deployed) -> String {
+fn log_hint(deployment: &Deployed, function_logs: Option<&Path>) -> String {
     let target = deployment.benchmark.targets.get(&deployment.target);
     let local =
         target.is_some_and(|it| it.deploy.iter().any(|step| matches!(step.action, Action::LocalUp(_))));
     if local {
-        format!("; a function's log is shown by `sb local logs FUNCTION --name {}`", deployment.id)
+        let logs = function_logs.and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten();
+        let mut names: Vec<String> = logs
+            .flatten()
+            .filter_map(|log| Some(log.file_name().to_str()?.strip_suffix(".log")?.to_owned()))
+            .collect();
+        names.sort();
+        let function = names.first().map(|name| format!("{name} ")).unwrap_or_default();
+        format!("; `sb local logs {function}--name {}` shows a log", deployment.id)
     } else {
         String::new()
     }

@@ -39,6 +39,34 @@ fn a_new_application_is_valid_for_every_choice_of_targets() {
 }
 
 #[test]
+fn a_function_that_cannot_start_is_named_while_its_endpoint_is_waited_for() {
+    let work = Workspace::new();
+    work.sb(&["new", "shop", "--target", "local"]).expect(0);
+    let code = work.read("shop/functions/hello.py");
+    work.write("shop/functions/hello.py", &format!("import nosuchmodule\n{code}"));
+    let manifest = work.read("shop/benchmark.toml");
+    work.write(
+        "shop/benchmark.toml",
+        &manifest.replace("status = 200 }\n\n# What", "status = 200, timeout = \"4s\" }\n\n# What"),
+    );
+    let failed = work.sb_in("shop", &["test", "--executor", "host"]).expect(1);
+    let cause = "says first: ModuleNotFoundError: No module named 'nosuchmodule'";
+    let of = |start: &str| {
+        failed.stderr.lines().find(|line| line.trim_start().starts_with(start)).map(str::to_owned)
+    };
+    let waiting = failed.stderr.lines().find(|line| line.contains("waiting for http")).unwrap_or_default();
+    assert!(waiting.contains("it answers 502") && waiting.contains(cause), "{}", failed.stderr);
+    let end = of("failed ").unwrap_or_default();
+    assert!(end.contains("did not answer 200 within 4s") && end.contains(cause), "{}", failed.stderr);
+    // What it suggests works.
+    let command = end.split('`').find(|part| part.starts_with("sb local logs ")).unwrap();
+    let arguments: Vec<&str> = command.split(' ').skip(1).collect();
+    let log = work.sb_in("shop", &arguments).expect(0);
+    assert!(log.stdout.contains("nosuchmodule"), "{}", log.stdout);
+    assert!(work.sb_in("shop", &["why", "deploy/ready"]).expect(0).stdout.contains(cause));
+}
+
+#[test]
 fn nothing_is_overwritten() {
     let work = Workspace::new();
     work.write("taken/mine.txt", "mine");

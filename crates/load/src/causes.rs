@@ -17,14 +17,16 @@ const NAMED: usize = 3;
 /// Letters of an error that a summary has.
 const LONGEST: usize = 300;
 
-/// The logs of a folder (`NAME.log`), as long as they were when the load began.
-pub(super) struct FunctionLogs {
+/// The logs of a folder (`NAME.log`), as long as they were when a load or something else began that calls the functions.
+#[derive(Debug)]
+pub struct FunctionLogs {
     folder: PathBuf,
     before: BTreeMap<PathBuf, u64>,
 }
 
 impl FunctionLogs {
-    pub(super) fn new(folder: &Path) -> Self {
+    /// Remembers how long the logs are now. A folder that is not there has none.
+    pub fn new(folder: &Path) -> Self {
         let before =
             logs(folder).map(|path| (path.clone(), fs::metadata(path).map_or(0, |about| about.len())));
         Self { folder: folder.to_owned(), before: before.collect() }
@@ -35,6 +37,14 @@ impl FunctionLogs {
         if summary.failed == 0 {
             return;
         }
+        let sentences = self.errors(redactor);
+        // Beside what they explain.
+        let place = if summary.invalid.is_empty() { &mut summary.notes } else { &mut summary.invalid };
+        place.extend(sentences);
+    }
+
+    /// A sentence for each of the first logs that have got an error since: the first one, of at most 300 letters, without secrets.
+    pub fn errors(&self, redactor: &Redactor) -> Vec<String> {
         let mut paths: Vec<PathBuf> = logs(&self.folder).collect();
         paths.sort();
         let found = paths.iter().filter_map(|path| {
@@ -43,10 +53,7 @@ impl FunctionLogs {
             let name = path.file_stem().unwrap_or_default().to_string_lossy();
             Some(format!("The log of the function `{name}` says first: {}", redactor.text(&error)))
         });
-        let sentences: Vec<String> = found.take(NAMED).collect();
-        // Beside what they explain.
-        let place = if summary.invalid.is_empty() { &mut summary.notes } else { &mut summary.invalid };
-        place.extend(sentences);
+        found.take(NAMED).collect()
     }
 }
 

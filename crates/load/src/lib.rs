@@ -51,6 +51,7 @@ use sb_workload::k6_options::k6_options;
 use sb_workload::schedule::{Planned, planned};
 use sb_workload::{Load, Workload};
 
+pub use self::causes::FunctionLogs;
 pub use self::connect::TlsSetupError;
 pub use self::process::{
     LoadProcess, Results, as_process, check_room, connections, needed, read_spec, run_from_file,
