@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Outcome;
 use super::manifest::{in_reach, is_plan};
 use super::output::{Failed, show_each};
-use crate::container::Engine;
+use crate::container::{ContainerError, Engine};
 use crate::exit_code::Exit;
 use crate::printable::counted;
 use crate::settings::Settings;
@@ -97,7 +97,11 @@ impl Tool {
             Self::Engine => match Engine::connect().await {
                 Ok(engine) => Ok(format!("answers at {}", engine.host())),
                 // What to do about it stands in a line of its own.
-                Err(error) => Err(error.to_string().split("; ").next().unwrap_or_default().to_owned()),
+                // Without the ways out, which stand below.
+                Err(ContainerError::NoEngine { host, from, message }) => {
+                    Err(format!("no engine answers at `{host}` ({from}): {message}"))
+                }
+                Err(error) => Err(error.to_string()),
             },
             Self::K6 => first("k6", &["version"]),
             Self::Python => first("python3", &["--version"]),

@@ -315,6 +315,12 @@ fn the_doctor_names_what_manifests_need_and_this_machine_does_not_have() {
     // A target that no manifest has needs nothing, which says nothing.
     let wrong = work.sb(&["doctor", "--target", "locl"]).expect(2);
     assert!(wrong.stderr.contains("did you mean `local`?"), "{}", wrong.stderr);
+    // What it found is told to its end, wherever it has looked for an engine.
+    let mut command = work.command(&["doctor", "--format", "json"]);
+    let told = command.env_remove("DOCKER_HOST").env("HOME", work.path()).output().unwrap().stdout;
+    let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+    let engine = told["tools"][0].to_string();
+    assert_eq!(engine.matches('(').count(), engine.matches(')').count(), "{engine}");
     // On this machine no engine is needed.
     let (code, told) = doctor(&["--executor", "host"]);
     assert_eq!((code, &told["missing"]), (0, &0.into()), "{told}");
