@@ -2,7 +2,6 @@
 //! the title, answer in the user's place or hide what follows it.
 
 use std::borrow::Cow;
-use std::fmt::Display;
 
 /// A text as part of a line: without control characters, colours included.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
@@ -54,11 +53,7 @@ pub(crate) fn without_sequences(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// `1 step`, `2 steps`.
-pub(crate) fn counted<N: Display + PartialEq + From<u8>>(count: N, what: &str) -> String {
-    let end = if count == N::from(1) { "" } else { "s" };
-    format!("{count} {what}{end}")
-}
+pub(crate) use sb_measurement::counted;
 
 /// A number with so many decimals; a zero has no sign.
 pub(crate) fn decimal(value: f64, decimals: usize) -> String {

@@ -296,7 +296,7 @@ fn meaning(step: &str, totals: &Totals, criteria: &Criteria) -> String {
         "total" if totals.has_triggers() => "functions, each trigger apart".to_owned(),
         "total" => "functions".to_owned(),
         "available" if days == 1 => "listed on the day".to_owned(),
-        "available" => format!("listed on all of {days} days"),
+        "available" => format!("listed on all {days} days"),
         "no_timer" if criteria.without_triggers.is_empty() => "with any trigger".to_owned(),
         "no_timer" => format!("without the trigger {}", criteria.without_triggers.join(", ")),
         _ => match criteria.rate_days {
@@ -641,8 +641,10 @@ fn name_patterns(
 ) -> Outcome {
     let named = Named::of(read, fit, windows, labels)?;
     if named.unused > 0 {
-        terminal
-            .say(&format!("{} labels are of functions that are not fit, and have no effect", named.unused));
+        terminal.say(&format!(
+            "without effect, since their functions are not fit: {}",
+            counted(named.unused as u64, "label")
+        ));
     }
     match settings.format {
         OutputFormat::Json => {
@@ -766,7 +768,8 @@ fn patterns_text(named: &Named) -> String {
     if all > 0 {
         let _ = write!(
             text,
-            "\n\nRules agree with {right} of {all} labels (rows: label, columns: rule):\n\n{:<12}",
+            "\n\nRules agree with {right} of {} (rows: label, columns: rule):\n\n{:<12}",
+            counted(all as u64, "label"),
             ""
         );
         for pattern in PATTERNS {

@@ -13,6 +13,7 @@ use super::Outcome;
 use super::local::expect_template;
 use super::output::{Failed, accept, show_problems};
 use crate::exit_code::Exit;
+use crate::printable::counted;
 use crate::terminal::Terminal;
 use crate::workspace::{absolute, quoted};
 use events::{Events, Sample, SampleBody};
@@ -225,7 +226,7 @@ fn written(path: &Path, error: &std::io::Error) -> Failed {
 }
 
 fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+    counted(number, what)
 }
 
 /// The name of the folder, as far as it can be one of an application.

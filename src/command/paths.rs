@@ -367,7 +367,8 @@ impl Aggregated<'_> {
         }
         let invalid = self.found.invalid + self.before.as_ref().map_or(0, |before| before.invalid);
         if invalid > 0 {
-            let _ = writeln!(text, "{invalid} invalid traces were left out; `sb trace list` says why");
+            let _ =
+                writeln!(text, "left out: {}; `sb trace list` says why", counted(invalid, "invalid trace"));
         }
         text
     }

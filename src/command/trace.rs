@@ -15,6 +15,7 @@ use super::paths::{groups, refuse_input_beside_files, unknown_format};
 use super::{paths, report, what_if};
 use crate::cli::{MethodArguments, RepairKind, TraceCommand, WrittenTables};
 use crate::exit_code::Exit;
+use crate::printable::counted;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 use sb_analysis::{
@@ -116,8 +117,12 @@ pub(super) fn analyze(
             continue;
         }
         let names: Vec<String> = group.iter().map(|file| file.display().to_string()).collect();
-        let mut text =
-            format!("{}: {} valid, {} invalid traces\n", names.join(" + "), summary.valid, summary.invalid);
+        let mut text = format!(
+            "{}: {} valid, {}\n",
+            names.join(" + "),
+            summary.valid,
+            counted(summary.invalid, "invalid trace")
+        );
         for (reason, count) in &summary.reasons {
             let _ = writeln!(text, "  {count} × {reason}");
         }

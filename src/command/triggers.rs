@@ -33,7 +33,13 @@ pub(super) fn analyze(terminal: &Terminal, settings: &Settings, files: &[PathBuf
             continue;
         }
         let mut text = Vec::new();
-        writeln!(text, "{}: {} valid, {} invalid traces", file.display(), summary.valid, summary.invalid)?;
+        writeln!(
+            text,
+            "{}: {} valid, {}",
+            file.display(),
+            summary.valid,
+            counted(summary.invalid, "invalid trace")
+        )?;
         for (trigger, latency) in &summary.triggers {
             writeln!(
                 text,

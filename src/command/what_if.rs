@@ -120,7 +120,7 @@ pub(super) fn what_if(
         let _ = writeln!(text, "\n{}: nothing of it would change", printable(name));
     }
     if invalid > 0 {
-        let _ = writeln!(text, "{invalid} invalid traces were left out; `sb trace list` says why");
+        let _ = writeln!(text, "left out: {}; `sb trace list` says why", counted(invalid, "invalid trace"));
     }
     terminal.data(&text)?;
     Ok(Exit::Done)

@@ -7,6 +7,7 @@ use indicatif::DecimalBytes;
 use parking_lot::Mutex;
 
 use crate::container::{ContainerError, Engine, Image, ImageProgress};
+use crate::printable::counted;
 
 /// Between two lines that differ in bytes only.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -110,7 +111,7 @@ impl Telling {
             Some(size) => format!(", {} of {}", DecimalBytes(arrived), DecimalBytes(size)),
             None => format!(", {} so far", DecimalBytes(arrived)),
         };
-        format!("pulling {}: {} of {} layers{bytes}", self.image, self.done(), self.layers.len())
+        format!("pulling {}: {} of {}{bytes}", self.image, self.done(), counted(self.layers.len(), "layer"))
     }
 }
 

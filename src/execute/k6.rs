@@ -27,7 +27,7 @@ use self::relay::Relay;
 use crate::container::ContainerError;
 use sb_load::k6::{self, Collecting, Share};
 use sb_load::{LoadError, LoadLock, LoadProcess, OPTIONS_FILE, Progress, Results};
-use sb_measurement::{LoadSummary, Redactor, Timestamp};
+use sb_measurement::{LoadSummary, Redactor, Timestamp, counted};
 use sb_workload::Load;
 use sb_workload::k6_options::{k6_options, overlay};
 use sb_workload::schedule::planned;
@@ -338,7 +338,8 @@ async fn send(
     }
     if is_known && !cancelled && requests != collected.requests() {
         invalid.push(format!(
-            "k6 counted {requests} requests, and its measurements hold {}: was a disk full?",
+            "k6 counted {}, and its measurements hold {}: was a disk full?",
+            counted(requests, "request"),
             collected.requests()
         ));
     }

@@ -1,6 +1,7 @@
 //! What retrieving traces has in common, wherever they are kept. A durable file holds what was fetched, so that a
 //! killed retrieval continues where it was. A report says what was expected and found.
 
+use crate::printable::counted;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
@@ -54,9 +55,9 @@ impl Retrieval {
         }
         let reasons: Vec<_> = reasons.iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
         Some(format!(
-            "{} of {} traces found, {} of them incomplete, {} missing: {}",
+            "{} of {} found, {} of them incomplete, {} missing: {}",
             self.found,
-            self.expected,
+            counted(self.expected, "trace"),
             self.incomplete.len(),
             self.missing.len(),
             reasons.join(", ")

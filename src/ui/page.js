@@ -61,6 +61,11 @@ const idOf = (step) => `${graph.deployments[graph.steps[step][0]][1]}/${graph.st
 const ofRun = (page) => ask(`run/${encodeURIComponent(run)}/${page}`);
 const now = () => Date.now() + drift;
 
+// `1 trace`, `2 traces`.
+function counted(count, what) {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
+
 function elapsed(ms) {
   const seconds = Math.max(0, Math.floor(ms / 1000));
   const pad = (number) => String(number).padStart(2, "0");
@@ -143,7 +148,7 @@ function drawGraph() {
         paint(tile, summary(deployment), graph.deployments[deployment][1]);
         cells.append(tile);
       }
-      const head = element("h3", {}, element("span", { textContent: `${name}: ${mine.length} deployments` }),
+      const head = element("h3", {}, element("span", { textContent: `${name}: ${counted(mine.length, "deployment")}` }),
         phases[application] = element("span"));
       place.append(element("div", { class: "application" }, head, cells));
     });
@@ -241,7 +246,7 @@ function drawHead() {
   overall.max = Math.max(1, marks.length);
   overall.value = ended;
   overall.className = bad ? "failed" : "";
-  const words = [`${ended} of ${marks.length} steps ended`];
+  const words = [`${ended} of ${counted(marks.length, "step")} ended`];
   for (const letter of "rtfcik") if (counts[letter]) words.push(`${counts[letter]} ${MARKS[letter][0]}`);
   $("counts").textContent = words.join(", ");
   document.title = `${about.state === "running" ? `${Math.floor(100 * ended / Math.max(1, marks.length))} % ` : ""}${graph.plan} – sb`;
@@ -428,7 +433,7 @@ async function showTraces() {
     return;
   }
   if (step !== $("traces-of").value) return;
-  $("traces-count").textContent = `${found.more ? "the first " : ""}${found.count} traces`;
+  $("traces-count").textContent = `${found.more ? "the first " : ""}${counted(found.count, "trace")}`;
   const fill = (place, lines) => place.replaceChildren(...lines.map((line) => {
     const name = element("button", { type: "button", class: "link", textContent: line.id || "(no id)" });
     name.addEventListener("click", () => showTrace(step, line.id));
@@ -519,7 +524,7 @@ function drawApplication(found) {
   if (traces) {
     const share = traces.cold_share === null ? "" : `, ${Math.round(1000 * traces.cold_share) / 10} % with a cold start`;
     const missing = traces.missing ? `, ${traces.missing} missing` : "";
-    drawing.append(element("h3", { textContent: `breakdown of ${traces.valid} traces (${traces.invalid} invalid${missing}${share})` }));
+    drawing.append(element("h3", { textContent: `breakdown of ${counted(traces.valid, "trace")} (${traces.invalid} invalid${missing}${share})` }));
     const shown = [["p50", traces.median], ["p99", traces.p99]].filter(([, trace]) => trace);
     for (const [name, trace] of shown) {
       const bar = element("div", { class: "parts", role: "img", "aria-label": `breakdown of the ${name} trace, as in the table below` });

@@ -14,7 +14,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::summary::{k6_verdict, summarize};
-use sb_measurement::{LoadSummary, Times, Timestamp};
+use sb_measurement::{LoadSummary, Times, Timestamp, counted};
 use sb_workload::Tolerances;
 
 pub use collect::{Collected, Collecting};
@@ -211,13 +211,19 @@ pub fn summary(collected: &Collected, times: &Times, ran: Ran, tolerances: &Tole
         judged.push(sentence);
     };
     if let Some((count, message)) = ran.thrown {
-        say(count, format!("The script threw in {count} of {} runs: {message}", collected.iterations));
+        say(
+            count,
+            format!("The script threw in {count} of {}: {message}", counted(collected.iterations, "run")),
+        );
     }
     if collected.loose_checks > 0 {
         let count = collected.loose_checks;
         say(
             count,
-            format!("{count} checks failed in runs of the script that had sent no request before them."),
+            format!(
+                "{} failed in runs of the script that had sent no request before.",
+                counted(count, "check")
+            ),
         );
     }
     let verdict = k6_verdict(&summary, tolerances);
@@ -225,11 +231,12 @@ pub fn summary(collected: &Collected, times: &Times, ran: Ran, tolerances: &Tole
     let (sent, untraced) = (summary.sent, collected.untraced);
     if untraced > 0 && untraced == sent {
         summary.notes.push(format!(
-            "None of the {sent} requests carried a trace id, so no trace can be told to be theirs: the script can \
-             import `http` from './{MODULE_FILE}' instead of 'k6/http'."
+            "None of {} carried a trace id, so no trace can be told to be theirs: the script can import `http` from \
+             './{MODULE_FILE}' instead of 'k6/http'.",
+            counted(sent, "request")
         ));
     } else if untraced > 0 {
-        summary.notes.push(format!("{untraced} of {sent} requests carried no trace id."));
+        summary.notes.push(format!("{untraced} of {} carried no trace id.", counted(sent, "request")));
     }
     summary
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::busy::Busy;
 use super::causes::FunctionLogs;
 use super::{LoadError, LoadLock, LoadSpec, Progress, run};
-use sb_measurement::{LoadSummary, Outcome, Redactor, SUMMARY_FILE};
+use sb_measurement::{LoadSummary, Outcome, Redactor, SUMMARY_FILE, counted};
 use sb_workload::{HttpVersion, Load, LoadShape, Workload, http};
 
 /// The progress file starts anew with its latest line when it grows beyond this many bytes.
@@ -264,9 +264,9 @@ fn tell_failures(summary: &LoadSummary) {
     if summary.failed > 0 {
         let failures = summary.outcome_text(Outcome::is_failure);
         let mut text = format!(
-            "{} of {} requests failed: {failures}\n",
+            "{} of {} failed: {failures}\n",
             summary.failed,
-            summary.sent + summary.not_sent
+            counted(summary.sent + summary.not_sent, "request")
         );
         for sentence in summary.notes.iter().chain(&summary.invalid) {
             text.push_str(sentence);

@@ -1,7 +1,7 @@
 //! The summary of a load, and whether it may be used.
 
 use super::record::Tally;
-use sb_measurement::{LoadSummary, Outcome, Times, Timestamp};
+use sb_measurement::{LoadSummary, Outcome, Times, Timestamp, counted};
 use sb_workload::Tolerances;
 
 pub(super) fn summarize(
@@ -47,9 +47,8 @@ pub(super) fn summarize(
 fn verdict(summary: &LoadSummary, over: u64, tolerances: &Tolerances) -> Vec<String> {
     let mut reasons = Vec::new();
     if let Some(planned) = summary.planned.filter(|planned| !summary.cancelled && over != *planned) {
-        reasons.push(format!(
-            "Only {over} of {planned} invocations are accounted for: sb lost some, please report it."
-        ));
+        let planned = counted(planned, "invocation");
+        reasons.push(format!("Only {over} of {planned} are accounted for: sb lost some, please report it."));
     }
     reasons.extend(common_verdict(summary, over, tolerances));
     reasons
@@ -63,7 +62,7 @@ pub(super) fn k6_verdict(summary: &LoadSummary, tolerances: &Tolerances) -> Vec<
     if let Some(planned) = summary.planned.filter(|planned| made.abs_diff(*planned) > 1 + planned / 100)
         && !summary.cancelled
     {
-        reasons.push(format!("k6 came to {made} of {planned} planned invocations."));
+        reasons.push(format!("k6 came to {made} of {}.", counted(planned, "planned invocation")));
     }
     reasons.extend(common_verdict(summary, made, tolerances));
     reasons
@@ -73,23 +72,27 @@ pub(super) fn k6_verdict(summary: &LoadSummary, tolerances: &Tolerances) -> Vec<
 fn common_verdict(summary: &LoadSummary, over: u64, tolerances: &Tolerances) -> Vec<String> {
     let mut reasons = Vec::new();
     if summary.cancelled {
-        let of = summary.planned.map(|planned| format!(" of {planned}")).unwrap_or_default();
-        reasons.push(format!("The load was cancelled after {over}{of} invocations."));
+        let after = match summary.planned {
+            Some(planned) => format!("{over} of {}", counted(planned, "invocation")),
+            None => counted(over, "invocation"),
+        };
+        reasons.push(format!("The load was cancelled after {after}."));
     }
     // No tolerance makes a measurement of this: the load was never the one that was planned.
     if let Some(exhausted) = summary.outcomes.get(&Outcome::Exhausted) {
         reasons.push(format!(
-            "{exhausted} of {} requests never left, since this machine ran out of open files, ports or memory (exhausted): \
+            "{exhausted} of {} never left, since this machine ran out of open files, ports or memory (exhausted): \
              raise `ulimit -n`, or send less at once.",
-            summary.sent + summary.not_sent
+            counted(summary.sent + summary.not_sent, "request")
         ));
     }
     let tried = summary.sent + summary.not_sent;
     let failed = share(summary.failed, tried);
     if failed > tolerances.max_error_rate {
         reasons.push(format!(
-            "{} of {tried} requests failed ({}): an error rate of {} where {} is tolerated (max_error_rate).",
+            "{} of {} failed ({}): an error rate of {} where {} is tolerated (max_error_rate).",
             summary.failed,
+            counted(tried, "request"),
             summary.outcome_text(Outcome::is_failure),
             percent(failed),
             percent(tolerances.max_error_rate)
@@ -100,8 +103,9 @@ fn common_verdict(summary: &LoadSummary, over: u64, tolerances: &Tolerances) -> 
     let dropped = share(summary.dropped, due);
     if dropped > tolerances.max_dropped {
         reasons.push(format!(
-            "{} of {due} invocations were dropped: {} where {} is tolerated (max_dropped).",
+            "{} of {} dropped: {} where {} is tolerated (max_dropped).",
             summary.dropped,
+            if due == 1 { "1 invocation was".to_owned() } else { format!("{due} invocations were") },
             percent(dropped),
             percent(tolerances.max_dropped)
         ));

@@ -79,13 +79,15 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
     let earlier: Option<LocalRuntime> = this.last();
     let leftover = orphans::end(state_dir);
     if leftover > 0 {
-        journal.note(&format!("{leftover} processes of the earlier runtime or of its functions were ended"));
+        journal.note(&format!(
+            "processes of the earlier runtime or of its functions that were ended: {leftover}"
+        ));
     }
     let client = spec.options.containers.as_ref().and_then(|containers| containers.client.clone());
     if let Some(client) = &client {
         let leftover = containers::end(client, state_dir).await;
         if leftover > 0 {
-            journal.note(&format!("{leftover} containers of the earlier runtime were removed"));
+            journal.note(&format!("containers of the earlier runtime that were removed: {leftover}"));
         }
     }
     let earlier_otlp = earlier.as_ref().and_then(|runtime| runtime.otlp_endpoint.rsplit_once('/'));
@@ -234,7 +236,7 @@ async fn run(state_dir: &Path, journal: &Journal) -> Result<(), LocalError> {
     runtime.recorder.stopped();
     let unfinished = options.queue as usize - runtime.queue.available_permits();
     journal.note(&format!(
-        "stopped; {unfinished} asynchronous events were not finished, {} traces were dropped for lack of room",
+        "stopped; asynchronous events that were not finished: {unfinished}; traces dropped for lack of room: {}",
         runtime.recorder.evicted()
     ));
     Ok(())
@@ -254,7 +256,7 @@ fn recorder(
     }
     if !left.documents.is_empty() || left.unreadable > 0 {
         journal.note(&format!(
-            "{} documents of traces were read again, {} torn lines were left out",
+            "documents of traces read again: {}; torn lines left out: {}",
             left.documents.len(),
             left.unreadable
         ));

@@ -33,7 +33,7 @@ pub(super) async fn answer(runtime: &Runtime, token: &str, request: Request<Inco
     match take(runtime, spans, encoding) {
         Ok(None) => otlp::accepted(encoding, None),
         Ok(Some((count, reason))) => {
-            runtime.journal.note(&format!("{count} spans of functions were not taken: {reason}"));
+            runtime.journal.note(&format!("spans of functions that were not taken: {count}; {reason}"));
             otlp::accepted(encoding, Some((count, &reason)))
         }
         Err(reason) => {

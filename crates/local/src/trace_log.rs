@@ -212,7 +212,7 @@ impl std::fmt::Display for Lost {
         let total = |counts: &BTreeMap<String, usize>| counts.values().sum::<usize>();
         write!(
             out,
-            "{} invocations that were running and {} asynchronous events that had been accepted",
+            "what was under way: invocations that were running ({}), asynchronous events that had been accepted ({})",
             total(&self.requests),
             total(&self.events)
         )?;

@@ -10,6 +10,7 @@ mod rows;
 mod summary;
 mod times;
 mod timestamp;
+mod words;
 
 pub use cell::{is_formula, of_cell, to_cell};
 pub use invocation::{Invocation, sent_id};
@@ -23,3 +24,4 @@ pub use rows::{COLUMNS, INVOCATIONS_FILE, InvocationReader, InvocationWriter, Me
 pub use summary::{ClosedLoop, Lateness, LoadSummary, Percentiles, SUMMARY_FILE};
 pub use times::{Distribution, Times, nearest_rank, quantile_place};
 pub use timestamp::Timestamp;
+pub use words::counted;

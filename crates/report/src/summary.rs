@@ -42,16 +42,16 @@ fn summary_to<'a>(out: &mut String, report: &'a Report) -> std::fmt::Result {
             count => format!(", {count} more never sent"),
         };
         format!(
-            "{} requests ({} failed{never})",
-            sum(|group| group.requests),
+            "{} ({} failed{never})",
+            sb_measurement::counted(sum(|group| group.requests), "request"),
             sum(|group| group.failed_requests)
         )
     };
     writeln!(
         out,
-        "{} executions, {requests}, {} valid traces ({} with errors), {} invalid.{}\n",
-        report.executions,
-        sum(|group| group.traces),
+        "{}, {requests}, {} ({} with errors), {} invalid.{}\n",
+        sb_measurement::counted(report.executions, "execution"),
+        sb_measurement::counted(sum(|group| group.traces), "valid trace"),
         sum(|group| group.errors),
         sum(|group| group.invalid.unwrap_or_default()),
         if report.as_published { " With the definitions of the published study." } else { "" },
@@ -104,7 +104,9 @@ fn summary_to<'a>(out: &mut String, report: &'a Report) -> std::fmt::Result {
             group_row(out, group, only_type(group), is_other)?;
         }
         if rows.len() > ROWS {
-            writeln!(out, "\n{} more groups are in `tables/groups.csv`.", rows.len() - ROWS)?;
+            let more = rows.len() - ROWS;
+            let are = if more == 1 { "is" } else { "are" };
+            writeln!(out, "\n{} {are} in `tables/groups.csv`.", sb_measurement::counted(more, "more group"))?;
         }
         sums(out, &rows, report.as_published)?;
     }
@@ -120,7 +122,9 @@ fn summary_to<'a>(out: &mut String, report: &'a Report) -> std::fmt::Result {
             writeln!(out, "- {mark}{}", markdown_text(&note.to_string()))?;
         }
         if notes.len() > NOTES {
-            writeln!(out, "- {} more notes are in `report.json`", notes.len() - NOTES)?;
+            let more = notes.len() - NOTES;
+            let are = if more == 1 { "is" } else { "are" };
+            writeln!(out, "- {} {are} in `report.json`", sb_measurement::counted(more, "more note"))?;
         }
     }
     Ok(())

@@ -93,6 +93,11 @@ pub(super) fn items(value: &str) -> impl Iterator<Item = &str> {
     value.split(',').map(str::trim)
 }
 
+/// `1 character`, `2 characters`.
+fn characters(count: f64) -> String {
+    format!("{count} character{}", if count == 1.0 { "" } else { "s" })
+}
+
 /// Why a value cannot be that of a parameter, by the
 /// [properties](https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html) of its declaration.
 /// A pattern that only Java's regular expressions have (one that looks around) is held against nothing.
@@ -124,8 +129,8 @@ fn refusal(declaration: &Node, value: &str) -> Option<String> {
         }
         let length = item.chars().count() as f64;
         match (limit("MinLength"), limit("MaxLength")) {
-            (Some(least), _) if length < least => Some(format!("it needs at least {least} characters")),
-            (_, Some(most)) if length > most => Some(format!("it has more than {most} characters")),
+            (Some(least), _) if length < least => Some(format!("it needs at least {}", characters(least))),
+            (_, Some(most)) if length > most => Some(format!("it has more than {}", characters(most))),
             _ => None,
         }
     };

@@ -1,5 +1,6 @@
 //! Buckets and log groups, removed with everything in them.
 
+use crate::printable::counted;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 
 use super::call::{Refused, call};
@@ -71,7 +72,7 @@ pub(super) async fn empty_bucket(aws: &Aws, bucket: &str, tell: Tell<'_>) -> Res
         }
     }
     if removed > 0 {
-        tell(&format!("emptied the bucket {bucket}: {removed} objects"));
+        tell(&format!("emptied the bucket {bucket}: {}", counted(removed, "object")));
     }
     Ok(())
 }

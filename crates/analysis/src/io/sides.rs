@@ -125,7 +125,10 @@ pub fn measure(name: &str, folders: &[PathBuf]) -> Result<RunMeasurements, Repor
         }
     }
     if unmatched > 0 {
-        run.notes.push(format!("{unmatched} traces belong to no request of their folder and were left out"));
+        run.notes.push(match unmatched {
+            1 => "1 trace belongs to no request of its folder and was left out".to_owned(),
+            _ => format!("{unmatched} traces belong to no request of their folder and were left out"),
+        });
     }
     if let Some((folder, reason)) = invalid.first() {
         run.notes.push(format!(
@@ -699,7 +702,7 @@ mod tests {
         let run = read(&root);
         let columns = run.traces.values().flat_map(BTreeMap::values).next().unwrap();
         assert_eq!(columns.duration_ms, [1.0], "the second failed");
-        assert_eq!(run.notes, ["1 traces belong to no request of their folder and were left out"]);
+        assert_eq!(run.notes, ["1 trace belongs to no request of its folder and was left out"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::benchmark::{Action, ManifestStep};
 use crate::manifest::plan::{OrderWord, PlanFile};
 use crate::manifest::problem::{Problem, Report};
 use crate::validate::plan::Application;
+use sb_measurement::counted;
 
 /// Applications whose loads begin together: each waits for all others.
 const MOST_TOGETHER: i64 = 100;
@@ -120,7 +121,7 @@ fn lock(applications: &[Application<'_>], locks: &BTreeMap<String, u32>) -> Opti
             let mut shown: Vec<String> =
                 takers.iter().take(NAMED).map(|taker| format!("`{taker}`")).collect();
             if takers.len() > NAMED {
-                shown.push(format!("{} others", takers.len() - NAMED));
+                shown.push(counted(takers.len() - NAMED, "other"));
             }
             let last = shown.pop().unwrap_or_default();
             (

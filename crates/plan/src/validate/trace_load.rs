@@ -6,6 +6,7 @@ use crate::manifest::load::{BurstsFile, LoadFile};
 use crate::manifest::problem::{Problem, Report, Span, suggest};
 use crate::manifest::tree::Spanned;
 use crate::validate::load::{HIGHEST_RATE, SHAPES, Values, out_of_range, period, positive, value};
+use sb_measurement::counted;
 use sb_workload::pattern::Pattern;
 use sb_workload::template::{Context, Template};
 use sb_workload::upscale::Scaling;
@@ -228,8 +229,8 @@ fn read_minutes(bytes: &[u8]) -> Result<(Vec<f64>, Origin), String> {
     // Minutes that were removed or added by hand would be compared with others than their own.
     if !origin.per_minute.is_empty() && origin.per_minute.len() != minutes.len() {
         return Err(format!(
-            "it has {} minutes, and {} above them after `# {ORIGINAL}`: export it anew, or remove these lines",
-            minutes.len(),
+            "it has {}, and {} above them after `# {ORIGINAL}`: export it anew, or remove these lines",
+            counted(minutes.len(), "minute"),
             origin.per_minute.len()
         ));
     }

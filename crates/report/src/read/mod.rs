@@ -30,7 +30,7 @@ use crate::execution::Execution;
 use crate::note::Note;
 use crate::workload::Workload;
 use crate::{parallel, rates};
-use sb_measurement::{IMAGE, RequestTypes, RowCounts, STUDY_APPLICATIONS};
+use sb_measurement::{IMAGE, RequestTypes, RowCounts, STUDY_APPLICATIONS, counted};
 
 pub(crate) use requests::NO_LATENCY;
 
@@ -572,9 +572,9 @@ pub fn analyze_folder(folder: &Path) -> Option<Note> {
         Ok(summary) => Note::remark(
             &traces,
             format!(
-                "it had no breakdown: {} traces were analysed, {} are valid",
-                summary.valid + summary.invalid,
-                summary.valid
+                "it had no breakdown; analysed now: {}, of which {} valid",
+                counted(summary.valid + summary.invalid, "trace"),
+                if summary.valid == 1 { "1 is".to_owned() } else { format!("{} are", summary.valid) }
             ),
         ),
         Err(error) => Note::warning(&traces, format!("it cannot be analysed: {error}")),

@@ -14,7 +14,7 @@ use super::plain;
 use super::records::{Fields, Record, Records};
 use crate::execution::{Sent, Times};
 use crate::note::{BadRows, Note};
-use sb_measurement::{COLUMNS, Outcome, RequestType, RequestTypes, TypeId};
+use sb_measurement::{COLUMNS, Outcome, RequestType, RequestTypes, TypeId, counted};
 
 /// The id of a trace: 32 hexadecimal digits as two numbers, whichever way they are written.
 pub(super) type TraceId = [u64; 2];
@@ -271,7 +271,9 @@ pub(super) fn read_k6(path: &Path, mut types: RequestTypes, as_published: bool) 
             continue;
         }
         if fields.len() != columns {
-            bad.add(record.line, || format!("it has {} fields instead of {columns}", fields.len()));
+            bad.add(record.line, || {
+                format!("it has {} instead of {columns}", counted(fields.len(), "field"))
+            });
             continue;
         }
         if is_dropped {
@@ -411,7 +413,9 @@ pub(super) fn read_invocations(path: &Path, mut types: RequestTypes) -> io::Resu
         }
         fields.split(record);
         if record.is_broken || fields.len() != columns {
-            bad.add(record.line, || format!("it has {} fields instead of {columns}", fields.len()));
+            bad.add(record.line, || {
+                format!("it has {} instead of {columns}", counted(fields.len(), "field"))
+            });
             continue;
         }
         let time = |place: usize| match fields.raw(record, place) {

@@ -13,7 +13,7 @@ use super::records::{Fields, Records};
 use super::requests::{BY_PATH, Requests, TraceId, places, trace_id};
 use crate::execution::{ACTIVITIES, Traces, flag};
 use crate::note::{BadRows, Note};
-use sb_measurement::{NO_REQUEST, TypeId, UNKNOWN_REQUEST, image_type, names_of};
+use sb_measurement::{NO_REQUEST, TypeId, UNKNOWN_REQUEST, counted, image_type, names_of};
 
 /// Traces, and what joins them to their requests.
 #[derive(Default)]
@@ -76,7 +76,7 @@ pub(super) fn read(input: impl Read, path: &Path, by_path: bool) -> io::Result<T
                 if record.is_broken {
                     return "a quote is never closed, or the row is too long".to_owned();
                 }
-                format!("it has {} fields instead of {columns}", fields.len())
+                format!("it has {} instead of {columns}", counted(fields.len(), "field"))
             });
             continue;
         }

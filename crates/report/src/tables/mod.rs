@@ -55,8 +55,10 @@ pub(crate) fn all(dataset: &Dataset) -> (Vec<Table>, Vec<Note>) {
         dataset.executions.iter().filter(|execution| execution.config.is_labelled(as_published)).collect();
     let without = dataset.executions.len() - labelled.len();
     if without > 0 {
+        let have = if without == 1 { "has" } else { "have" };
         let message = format!(
-            "{without} executions have no label: they count in `groups` only, in no table of the study"
+            "{} {have} no label: what has none counts in `groups` only, in no table of the study",
+            sb_measurement::counted(without, "execution")
         );
         notes.push(Note::general(message));
     }

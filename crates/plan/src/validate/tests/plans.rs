@@ -444,7 +444,7 @@ fn a_trace_comes_from_the_column_of_a_csv_file_beside_the_plan() {
         ),
         (
             "# original per minute: 1,2\nInvocationsPerMinute\n5\n",
-            "it has 1 minutes, and 2 above them after `# original per minute:`: export it anew",
+            "it has 1 minute, and 2 above them after `# original per minute:`: export it anew",
         ),
         ("", "`my trace.CSV`: there is no column `InvocationsPerMinute`, only: "),
         ("Invocations\n5\n", "there is no column `InvocationsPerMinute`, only: Invocations"),
