@@ -316,7 +316,7 @@ mod tests {
             scaling: Scaling::CompoundRate(20.0),
             seed: 7,
             arrivals: ArrivalProcess::Poisson,
-            origin: Origin { facts: vec!["file: d01.csv".to_owned()], per_minute: Vec::new() },
+            origin: Origin { facts: vec!["file: d01.csv".to_owned()], ..Origin::default() },
         };
         for (shape, expected) in [
             (LoadShape::Iterations { iterations: 3 }, json!({ "kind": "iterations", "iterations": 3 })),
@@ -347,7 +347,11 @@ mod tests {
                 LoadShape::Replay(ReplayLoad {
                     name: "starts.csv".to_owned(),
                     at: vec![Duration::ZERO, second * 61],
-                    origin: Origin { facts: vec!["dataset: d".to_owned()], per_minute: vec![2.0, 4.0] },
+                    origin: Origin {
+                        facts: vec!["dataset: d".to_owned()],
+                        per_minute: vec![2.0, 4.0],
+                        factor: None,
+                    },
                 }),
                 json!({
                     "kind": "replay", "name": "starts.csv", "at_s": [0.0, 61.0], "source": ["dataset: d"],

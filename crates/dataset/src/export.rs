@@ -185,15 +185,15 @@ const MOST_STARTS: f64 = 10_000_000.0;
 
 /// Thins (`factor` below 1) or multiplies invocations with their starts in order. How many began up to any of them is multiplied
 /// and rounded: so any period keeps its share to within one, quiet and busy times keep their proportion, and nothing is
-/// left to chance. Added invocations lie evenly between one start and the next.
-fn scaled(invocations: Vec<(f64, f64)>, factor: f64) -> Vec<(f64, f64)> {
+/// left to chance. Added invocations lie evenly between one start and the next; behind the last, before `end` of the window.
+fn scaled(invocations: Vec<(f64, f64)>, factor: f64, end: f64) -> Vec<(f64, f64)> {
     let until = |place: usize| (place as f64 * factor + 0.5).floor() as u64;
     let mut found = Vec::new();
     for (place, (start, duration)) in invocations.iter().copied().enumerate() {
         let copies = until(place + 1) - until(place);
         let gap = match (invocations.get(place + 1), place.checked_sub(1)) {
             (Some((next, _)), _) => next - start,
-            (None, Some(before)) => start - invocations[before].0,
+            (None, Some(before)) => (start - invocations[before].0).min(end - start),
             (None, None) => 0.0,
         };
         found.extend((0..copies).map(|copy| (start + gap * copy as f64 / copies as f64, duration)));
@@ -226,7 +226,8 @@ impl Export {
                 "lower --factor, or choose a shorter window",
             ));
         }
-        let invocations = scaled(invocations, self.factor);
+        let end = 60.0 * f64::from(self.window.minutes);
+        let invocations = scaled(invocations, self.factor, end);
         if invocations.is_empty() {
             return Err(DatasetError::request(
                 format!("the factor {} leaves none of {count} invocations", self.factor),
@@ -236,7 +237,8 @@ impl Export {
         let mut text = self.facts(dataset);
         text.push_str("start_s,duration_s\n");
         for (start, duration) in invocations {
-            let _ = writeln!(text, "{start:.6},{duration:.6}");
+            // Rounding must not move the last start into a minute that the window does not have.
+            let _ = writeln!(text, "{:.6},{duration:.6}", start.min(end - 1e-6));
         }
         Ok(text)
     }
@@ -301,7 +303,9 @@ mod tests {
                 at += f64::from(*gap);
                 (at, f64::from(*gap))
             }).collect();
-            let found = scaled(starts.clone(), factor);
+            let end = at + 10.0;
+            let found = scaled(starts.clone(), factor, end);
+            prop_assert!(found.iter().all(|(start, _)| *start < end));
             prop_assert!(found.windows(2).all(|pair| pair[0].0 <= pair[1].0));
             // From one start to just before another: all that lies between belongs to the invocations there.
             let (first, behind) = (from.min(starts.len() - 1), (from + length).min(starts.len() - 1));
@@ -315,9 +319,11 @@ mod tests {
     #[test]
     fn a_factor_thins_or_fills_in() {
         let starts = vec![(0.0, 1.0), (10.0, 2.0), (14.0, 3.0)];
-        assert_eq!(scaled(starts.clone(), 1.0), starts);
-        assert_eq!(scaled(starts.clone(), 0.5), [(0.0, 1.0), (14.0, 3.0)]);
+        assert_eq!(scaled(starts.clone(), 1.0, 60.0), starts);
+        assert_eq!(scaled(starts.clone(), 0.5, 60.0), [(0.0, 1.0), (14.0, 3.0)]);
         let doubled = [(0.0, 1.0), (5.0, 1.0), (10.0, 2.0), (12.0, 2.0), (14.0, 3.0), (16.0, 3.0)];
-        assert_eq!(scaled(starts, 2.0), doubled);
+        assert_eq!(scaled(starts.clone(), 2.0, 60.0), doubled);
+        // The window ends a second later.
+        assert_eq!(scaled(starts, 2.0, 15.0)[5], (14.5, 3.0));
     }
 }

@@ -22,6 +22,9 @@ const DIFFERENCES: [(&str, &str, Tone); 2] = [
     ("planned_vs_original", "planned to original", Tone::Planned),
 ];
 
+/// What the horizontal axes show. The facts of a load say where in the dataset its window begins.
+const MINUTE: &str = "minute of the window";
+
 const BESIDE: usize = COUNTS.len() + DIFFERENCES.len();
 
 /// A load, with how many executions sent the same.
@@ -138,7 +141,7 @@ fn minutes(report: &Report, loads: &[Load]) -> Figure {
         |all| format!("mean {}/min", number(mean(all))),
     );
     let chart = |axis: Axis, panels: Vec<Panel>| {
-        Chart::Panels(Panels { x: Axis::linear("minute of the dataset", ""), y: axis, panels })
+        Chart::Panels(Panels { x: Axis::linear(MINUTE, ""), y: axis, panels })
     };
     let table = report.table("workload_minutes").map(shown).unwrap_or_default();
     let description = "Invocations in each minute: of the dataset, upscaled, and as planned.";
@@ -158,7 +161,8 @@ fn minutes(report: &Report, loads: &[Load]) -> Figure {
     });
     figure.notes.push(
         "Original: the dataset's own count. Upscaled: after all factors, and after the fluctuation that makes seconds of minutes; not \
-         yet whole numbers. Planned: the invocations of the plan. Minutes are the dataset's, also where the load plays them faster."
+         yet whole numbers. Planned: the invocations of the plan. Minutes are the dataset's, also where the load plays them faster. They \
+         count from 0 at the start of the window; `source` of the table says which minutes of the day these are."
             .to_owned(),
     );
     figure
@@ -181,11 +185,8 @@ fn over_the_mean(panels: &[Panel]) -> Table {
 
 fn differences(report: &Report, loads: &[Load]) -> Figure {
     let panels = panels(loads, &DIFFERENCES, COUNTS.len(), |share, _| 100.0 * share, |_| String::new());
-    let chart = Panels {
-        x: Axis::linear("minute of the dataset", ""),
-        y: Axis::linear("difference of the share", "%"),
-        panels,
-    };
+    let chart =
+        Panels { x: Axis::linear(MINUTE, ""), y: Axis::linear("difference of the share", "%"), panels };
     let table = report.table("workload_minutes").map(shown).unwrap_or_default();
     let description =
         "By how much each minute's share of all invocations differs from its share in the dataset.";

@@ -17,12 +17,24 @@ pub struct Origin {
     pub facts: Vec<String>,
     /// Invocations in each minute of the dataset's window, before anything scaled them. Empty: not known.
     pub per_minute: Vec<f64>,
+    /// By what they were multiplied, above 0, before they became the whole numbers of the load's file. None: not known; then those
+    /// numbers are all that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub factor: Option<f64>,
+}
+
+impl Origin {
+    /// The dataset's minutes times the factor: those of the load's file before they were rounded.
+    fn scaled(&self) -> Option<Vec<f64>> {
+        let factor = self.factor.filter(|_| !self.per_minute.is_empty())?;
+        Some(self.per_minute.iter().map(|count| count * factor).collect())
+    }
 }
 
 /// The minutes of a dataset on their way to a load. Minutes are those of the dataset: with `speed` 2, each takes half a minute.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Minutes {
-    /// The number of the first one that is played, from 0.
+    /// The number of the first one that is played, from 0 at the start of the dataset's window.
     pub first: usize,
     /// Invocations in each minute of the dataset. Of a minute that is skipped in part, the part that is left, as if its
     /// invocations were spread evenly.
@@ -62,7 +74,10 @@ fn of_trace(trace: &TraceLoad) -> Minutes {
     if let Some(count) = original.first_mut() {
         *count *= kept;
     }
-    let upscaled = upscale::rates_per_second(&trace.per_minute, skip, trace.scaling, trace.seed);
+    let unrounded = trace.origin.scaled();
+    let per_minute = unrounded.as_ref().filter(|minutes| minutes.len() == trace.per_minute.len());
+    let per_minute = per_minute.unwrap_or(&trace.per_minute);
+    let upscaled = upscale::rates_per_second(per_minute, skip, trace.scaling, trace.seed);
     let planned: Vec<u64> = trace.per_second().into_iter().map(u64::from).collect();
     Minutes {
         first,
@@ -87,8 +102,9 @@ fn of_replay(replay: &ReplayLoad) -> Minutes {
             *count += 1;
         }
     }
-    // Every invocation has its time in the file: nothing is left to spread or to round.
-    let upscaled = planned.iter().map(|count| *count as f64).collect();
+    // Every invocation has its time in the file: nothing is spread. Without a factor, nothing was rounded, either.
+    let upscaled =
+        replay.origin.scaled().unwrap_or_else(|| planned.iter().map(|count| *count as f64).collect());
     Minutes { first: 0, original: replay.origin.per_minute.clone(), upscaled, planned }
 }
 
@@ -106,7 +122,7 @@ mod tests {
             scaling,
             seed: 3,
             arrivals,
-            origin: Origin { facts: Vec::new(), per_minute: vec![500.0, 1000.0, 0.0, 300.0] },
+            origin: Origin { per_minute: vec![500.0, 1000.0, 0.0, 300.0], ..Origin::default() },
         }))
     }
 
@@ -118,6 +134,34 @@ mod tests {
         for (upscaled, planned) in found.upscaled.iter().zip([100.0, 200.0, 0.0, 60.0]) {
             assert!((upscaled - planned).abs() < 1e-9, "{upscaled} {planned}");
         }
+    }
+
+    #[test]
+    fn upscaled_is_the_dataset_times_the_factor_and_not_what_was_rounded_of_it() {
+        let load = |scaling, factor| {
+            Load::new(LoadShape::Trace(TraceLoad {
+                name: "made".to_owned(),
+                // 0.3 times 1, 5, 0 and 9, rounded.
+                per_minute: vec![0.0, 2.0, 0.0, 3.0],
+                skip: Duration::ZERO,
+                scaling,
+                seed: 3,
+                arrivals: ArrivalProcess::Even,
+                origin: Origin { per_minute: vec![1.0, 5.0, 0.0, 9.0], factor, ..Origin::default() },
+            }))
+        };
+        let check = |scaling, factor, expected: [f64; 4], planned: [u64; 4]| {
+            let found = load(scaling, factor).minutes().unwrap();
+            let apart = found.upscaled.iter().zip(expected).map(|(one, other)| (one - other).abs());
+            assert!(apart.fold(0.0, f64::max) < 1e-9, "{:?} instead of {expected:?}", found.upscaled);
+            assert_eq!(found.planned, planned);
+        };
+        check(Scaling::None, Some(0.3), [0.3, 1.5, 0.0, 2.7], [0, 2, 0, 3]);
+        check(Scaling::Factor(10.0), Some(0.3), [3.0, 15.0, 0.0, 27.0], [0, 20, 0, 30]);
+        // A rate is the mean of what is planned: 240 in four minutes, as 1 to 5 to 9.
+        check(Scaling::Rate(1.0), Some(0.3), [16.0, 80.0, 0.0, 144.0], [0, 96, 0, 144]);
+        // Nobody knows the factor.
+        check(Scaling::None, None, [0.0, 2.0, 0.0, 3.0], [0, 2, 0, 3]);
     }
 
     #[test]
@@ -139,13 +183,20 @@ mod tests {
 
     #[test]
     fn recorded_starts_are_counted_in_their_minutes() {
-        let load = |per_minute: &[f64]| {
+        let load = |per_minute: &[f64], factor: Option<f64>| {
             Load::new(LoadShape::Replay(ReplayLoad {
                 name: "starts.csv".to_owned(),
                 at: [0, 59, 60, 200].map(Duration::from_secs).to_vec(),
-                origin: Origin { facts: Vec::new(), per_minute: per_minute.to_vec() },
+                origin: Origin { per_minute: per_minute.to_vec(), factor, ..Origin::default() },
             }))
         };
+        let thinned = load(&[4.0, 2.0, 0.0, 1.0], Some(0.5)).minutes().unwrap();
+        assert_eq!(
+            (thinned.upscaled, thinned.planned),
+            (vec![2.0, 1.0, 0.0, 0.5], vec![2, 1, 0, 1]),
+            "half an invocation is none yet"
+        );
+        let load = |per_minute: &[f64]| load(per_minute, None);
         let found = load(&[4.0, 2.0]).minutes().unwrap();
         assert_eq!((found.original, found.planned), (vec![4.0, 2.0], vec![2, 1, 0, 1]));
         assert_eq!(load(&[4.0; 6]).minutes().unwrap().planned, [2, 1, 0, 1, 0, 0]);

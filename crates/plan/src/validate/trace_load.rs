@@ -64,7 +64,7 @@ pub(super) fn pattern(
     };
     let per_minute: Vec<f64> = pattern.per_minute().iter().copied().map(f64::from).collect();
     let facts = vec![format!("dataset: {PATTERNS_OF}"), format!("pattern: {text}")];
-    let origin = Origin { facts, per_minute: per_minute.clone() };
+    let origin = Origin { facts, per_minute: per_minute.clone(), factor: None };
     scaled(load, text, (per_minute, origin), &name.span, values, report)
 }
 
@@ -138,11 +138,9 @@ const STARTS_HELP: &str = "write a first line with the names of the columns, one
 fn read_starts(bytes: &[u8]) -> Result<(Vec<Duration>, Origin), String> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).trim(csv::Trim::All).from_reader(bytes);
-    let headers = reader.headers().map_err(|error| error.to_string())?;
-    let Some(column) = headers.iter().position(|name| name == STARTS) else {
-        let names: Vec<&str> = headers.iter().collect();
-        return Err(format!("there is no column `{STARTS}`, only: {}", names.join(", ")));
-    };
+    let column = column(reader.headers().map_err(|error| error.to_string())?, STARTS)?;
+    let origin = origin(bytes)?;
+    let minutes = origin.per_minute.len();
     let mut starts: Vec<Duration> = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|error| error.to_string())?;
@@ -150,17 +148,43 @@ fn read_starts(bytes: &[u8]) -> Result<(Vec<Duration>, Origin), String> {
         let text = record.get(column).unwrap_or_default();
         let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=LATEST_START).contains(seconds));
         let Some(start) = seconds.map(Duration::from_secs_f64) else {
-            return Err(format!("line {line}: `{text}` is not a time in seconds from the start"));
+            return Err(format!("line {line}: `{}` is not a time in seconds from the start", brief(text)));
         };
+        // The report would compare minutes with none.
+        if minutes > 0 && start.as_secs() / 60 >= minutes as u64 {
+            return Err(format!(
+                "line {line}: `{}` is past the {minutes} min above it after `# {ORIGINAL}`: export it anew, or remove these lines",
+                brief(text)
+            ));
+        }
         if starts.last().is_some_and(|last| start < *last) {
-            return Err(format!("line {line}: `{text}` is before the time in the line above"));
+            return Err(format!("line {line}: `{}` is before the time in the line above", brief(text)));
         }
         if starts.len() == MOST_STARTS {
             return Err(format!("it has more than {MOST_STARTS} invocations"));
         }
         starts.push(start);
     }
-    if starts.is_empty() { Err("it has no invocations".to_owned()) } else { Ok((starts, origin(bytes)?)) }
+    if starts.is_empty() { Err("it has no invocations".to_owned()) } else { Ok((starts, origin)) }
+}
+
+/// The place of a column by its name.
+fn column(headers: &csv::StringRecord, wanted: &str) -> Result<usize, String> {
+    let names = || headers.iter().map(brief).take(MOST_NAMED).collect::<Vec<_>>().join(", ");
+    headers.iter().position(|name| name == wanted).ok_or_else(|| {
+        let more = headers.len().saturating_sub(MOST_NAMED);
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        format!("there is no column `{wanted}`, only: {}{more}", names())
+    })
+}
+
+/// As many columns are named in a message.
+const MOST_NAMED: usize = 20;
+
+/// The start of a cell, for a message: a cell may be as long as the file.
+fn brief(cell: &str) -> &str {
+    const LONGEST: usize = 80;
+    cell.char_indices().nth(LONGEST).map_or(cell, |(end, _)| &cell[..end])
 }
 
 /// Lines of a file that say where its numbers are from. Runs keep them, so there is an end to their number and length.
@@ -169,20 +193,29 @@ const LONGEST_FACT: usize = 1000;
 
 /// How a line begins that has minutes of the dataset as they were before the export scaled them: `sb-dataset` writes it.
 const ORIGINAL: &str = "original per minute:";
+/// As many fit into the numbers that `sb-dataset` writes.
+const MOST_ORIGINAL: f64 = u64::MAX as f64;
+
+/// How the line begins that says by what they were multiplied.
+const FACTOR: &str = "factor:";
+/// One invocation of the dataset is at most a whole minute of a load.
+const HIGHEST_FACTOR: f64 = 60.0 * HIGHEST_RATE;
 
 /// What the lines say that begin with `#` above the column.
 fn origin(bytes: &[u8]) -> Result<Origin, String> {
     let mut origin = Origin::default();
+    let mut factor = None;
     let lines = bytes.split(|byte| *byte == b'\n').map_while(|line| line.strip_prefix(b"#"));
     for (number, line) in (1..).zip(lines) {
         let line = String::from_utf8_lossy(line);
         let line = line.trim();
         if let Some(counts) = line.strip_prefix(ORIGINAL) {
             for count in counts.split(',').map(str::trim) {
-                let found = count.parse::<f64>().ok().filter(|count| count.is_finite() && *count >= 0.0);
+                let found = count.parse::<f64>().ok().filter(|count| (0.0..=MOST_ORIGINAL).contains(count));
                 let Some(found) = found else {
                     return Err(format!(
-                        "line {number}: `{count}` is not a number of invocations per minute"
+                        "line {number}: `{}` is not a number of invocations per minute",
+                        brief(count)
                     ));
                 };
                 if origin.per_minute.len() == MOST_MINUTES {
@@ -190,9 +223,21 @@ fn origin(bytes: &[u8]) -> Result<Origin, String> {
                 }
                 origin.per_minute.push(found);
             }
-        } else if origin.facts.len() < MOST_FACTS {
+            continue;
+        }
+        if let Some(text) = line.strip_prefix(FACTOR) {
+            factor = factor.or(Some((number, text.trim().to_owned())));
+        }
+        if origin.facts.len() < MOST_FACTS {
             origin.facts.push(line.chars().take(LONGEST_FACT).collect());
         }
+    }
+    // Of no use, and perhaps of another meaning, without the numbers that it multiplies.
+    if let Some((number, text)) = factor.filter(|_| !origin.per_minute.is_empty()) {
+        let found = text.parse::<f64>().ok().filter(|factor| *factor > 0.0 && *factor <= HIGHEST_FACTOR);
+        origin.factor = Some(found.ok_or_else(|| {
+            format!("line {number}: `{}` is not a factor above 0, up to {HIGHEST_FACTOR}", brief(&text))
+        })?);
     }
     Ok(origin)
 }
@@ -203,11 +248,7 @@ fn read_minutes(bytes: &[u8]) -> Result<(Vec<f64>, Origin), String> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     // `sb dataset export` writes into such lines where the numbers are from.
     let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).trim(csv::Trim::All).from_reader(bytes);
-    let headers = reader.headers().map_err(|error| error.to_string())?;
-    let Some(column) = headers.iter().position(|name| name == COLUMN) else {
-        let names: Vec<&str> = headers.iter().collect();
-        return Err(format!("there is no column `{COLUMN}`, only: {}", names.join(", ")));
-    };
+    let column = column(reader.headers().map_err(|error| error.to_string())?, COLUMN)?;
     let mut minutes = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|error| error.to_string())?;
@@ -215,7 +256,7 @@ fn read_minutes(bytes: &[u8]) -> Result<(Vec<f64>, Origin), String> {
         let text = record.get(column).unwrap_or_default();
         let count = text.parse::<f64>().ok().filter(|count| (0.0..=60.0 * HIGHEST_RATE).contains(count));
         let Some(count) = count else {
-            return Err(format!("line {line}: `{text}` is not a number of invocations per minute"));
+            return Err(format!("line {line}: `{}` is not a number of invocations per minute", brief(text)));
         };
         if minutes.len() == MOST_MINUTES {
             return Err(format!("it has more than {MOST_MINUTES} minutes"));

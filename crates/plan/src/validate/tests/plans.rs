@@ -404,6 +404,13 @@ fn every_invocation_of_a_recorded_trace_has_its_own_time() {
         ("start_s\nNaN\n", "line 2: `NaN`"),
         ("start_s\n1e9\n", "line 2: `1e9`"),
         ("start_s\n2\n1\n", "line 3: `1` is before the time in the line above"),
+        (
+            "# original per minute: 2,1\nstart_s\n119.999999\n120\n",
+            "`starts.csv`: line 4: `120` is past the 2 min above it after `# original per minute:`: export it anew",
+        ),
+        ("# original per minute: 1e300\nstart_s\n1\n", "line 1: `1e300` is not a number of invocations"),
+        // A message does not repeat a cell as long as the file.
+        (&format!("start_s\n{}\n", "x".repeat(100_000)), &format!("line 2: `{}` is not", "x".repeat(80))),
     ] {
         let found = read(text).unwrap_err();
         assert!(found.contains(message), "{found}");
@@ -431,8 +438,16 @@ fn a_trace_comes_from_the_column_of_a_csv_file_beside_the_plan() {
     let made = read(
         "# dataset: d\n# original per minute: 10,0\n# original per minute: 7.5\nInvocationsPerMinute\n5\n0\n4\n",
     );
-    let Origin { facts, per_minute } = made.unwrap().origin;
-    assert_eq!((facts, per_minute), (vec!["dataset: d".to_owned()], vec![10.0, 0.0, 7.5]));
+    let Origin { facts, per_minute, factor } = made.unwrap().origin;
+    assert_eq!((facts, per_minute, factor), (vec!["dataset: d".to_owned()], vec![10.0, 0.0, 7.5], None));
+    let made = read("# factor: 0.25\n# original per minute: 18446744073709551615\nInvocationsPerMinute\n5\n");
+    let Origin { facts, per_minute, factor } = made.unwrap().origin;
+    assert_eq!(
+        (facts, per_minute, factor),
+        (vec!["factor: 0.25".to_owned()], vec![18_446_744_073_709_551_615.0], Some(0.25))
+    );
+    // Without numbers that it multiplies, such a line may say anything.
+    assert_eq!(read("# factor: ten\nInvocationsPerMinute\n5\n").unwrap().origin.factor, None);
     let read = |text: &str| read(text).map(|trace| trace.per_minute);
     assert_eq!(read("\"InvocationsPerMinute\"\n5\n0\n7.5\n").unwrap(), [5.0, 0.0, 7.5]);
     assert_eq!(read("# file: d01.csv\n# factor: 1\n\"InvocationsPerMinute\"\n5\n").unwrap(), [5.0]);
@@ -441,6 +456,33 @@ fn a_trace_comes_from_the_column_of_a_csv_file_beside_the_plan() {
         (
             "# original per minute: 1,x\nInvocationsPerMinute\n5\n",
             "line 1: `x` is not a number of invocations",
+        ),
+        (
+            "# original per minute: NaN\nInvocationsPerMinute\n5\n",
+            "line 1: `NaN` is not a number of invocations",
+        ),
+        (
+            "# original per minute: -1\nInvocationsPerMinute\n5\n",
+            "line 1: `-1` is not a number of invocations",
+        ),
+        (
+            "# a\n# original per minute: 1e300\nInvocationsPerMinute\n5\n",
+            "line 2: `1e300` is not a number of",
+        ),
+        ("# original per minute: 1e999\nInvocationsPerMinute\n5\n", "line 1: `1e999` is not a number of"),
+        ("# original per minute:\nInvocationsPerMinute\n5\n", "line 1: `` is not a number of invocations"),
+        (
+            &format!("# original per minute: {}\nInvocationsPerMinute\n5\n", vec!["1"; 1_000_000].join(",")),
+            "line 1: it has more than 100000 original minutes",
+        ),
+        (
+            "# factor: 1e300\n# original per minute: 1\nInvocationsPerMinute\n5\n",
+            "line 1: `1e300` is not a factor above 0, up to 60000000",
+        ),
+        ("#factor: -1\n# original per minute: 1\nInvocationsPerMinute\n5\n", "line 1: `-1` is not a factor"),
+        (
+            "#factor: NaN\n# original per minute: 1\nInvocationsPerMinute\n5\n",
+            "line 1: `NaN` is not a factor",
         ),
         (
             "# original per minute: 1,2\nInvocationsPerMinute\n5\n",
