@@ -380,6 +380,7 @@ fn rows(reader: &mut dyn Read, shown: &str, act: TakeRow<'_>) -> Result<(), Data
         let Ok(key) = std::str::from_utf8(&line[..end]) else {
             return Err(lines.wrong(Some(1), "the names hold bytes that are no UTF-8", WHOLE));
         };
+        refuse_zeros(&lines, key)?;
         act(&lines, key, &line[end + 1..])?;
     }
     Ok(())
@@ -400,6 +401,14 @@ fn end_of_names(line: &[u8]) -> Option<usize> {
     end
 }
 
+/// No text has a NUL: a disk that lost its blocks gives them back as zeros.
+fn refuse_zeros(lines: &Lines<'_>, name: &str) -> Result<(), DatasetError> {
+    match memchr::memchr(0, name.as_bytes()) {
+        None => Ok(()),
+        Some(_) => Err(lines.wrong(Some(1), "the names hold a NUL byte", WHOLE)),
+    }
+}
+
 /// The key and the other cells of a row with quotation marks.
 fn with_quotes(lines: &Lines<'_>, record: &[u8]) -> Result<(String, Vec<u8>), DatasetError> {
     let cells = cells(record);
@@ -412,6 +421,7 @@ fn with_quotes(lines: &Lines<'_>, record: &[u8]) -> Result<(String, Vec<u8>), Da
         let Ok(name) = std::str::from_utf8(name) else {
             return Err(lines.wrong(Some(column), "the names hold bytes that are no UTF-8", WHOLE));
         };
+        refuse_zeros(lines, name)?;
         if name.is_empty() {
             return Err(lines.wrong(Some(column), format!("`{}` is empty", NAMES[column - 1]), WHOLE));
         }

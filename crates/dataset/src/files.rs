@@ -232,8 +232,9 @@ fn list(folder: &Path, prefix: &str, depth: usize, names: &mut Vec<String>) -> R
     for item in fs::read_dir(folder).map_err(|error| DatasetError::io(folder, error))? {
         let path = item.map_err(|error| DatasetError::io(folder, error))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let is_hidden = name.starts_with('.');
         if path.is_dir() {
-            if depth < DEEPEST && !name.starts_with('.') {
+            if depth < DEEPEST && !is_hidden && !leads_up(&path) {
                 list(&path, &format!("{prefix}{name}/"), depth + 1, names)?;
             }
         } else if path.is_file() {
@@ -242,9 +243,23 @@ fn list(folder: &Path, prefix: &str, depth: usize, names: &mut Vec<String>) -> R
             // A pipe or a device may never end.
             let error = io::Error::new(io::ErrorKind::InvalidInput, "neither a file nor a folder");
             return Err(DatasetError::io(&path, error));
+        } else if !is_hidden {
+            // A link to nothing may stand for a file that is missing: nobody would notice a day less.
+            fs::metadata(&path).map_err(|error| DatasetError::io(&path, error))?;
         }
     }
     Ok(())
+}
+
+/// Whether a folder is a link to one that it lies in: its files would be there twice.
+fn leads_up(folder: &Path) -> bool {
+    if !folder.is_symlink() {
+        return false;
+    }
+    let (Ok(to), Some(Ok(from))) = (folder.canonicalize(), folder.parent().map(Path::canonicalize)) else {
+        return false;
+    };
+    from.starts_with(to)
 }
 
 /// The name of a file without folders and without the ending of a compression.

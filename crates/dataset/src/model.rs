@@ -171,8 +171,11 @@ impl Notes {
         let mut found = Vec::new();
         if self.repeated_rows > 0 {
             found.push(format!(
-                "{} repeat a key of the same day; they are added up minute by minute",
-                counted(self.repeated_rows, "row")
+                "{} a key of the same day; they are added up minute by minute",
+                match self.repeated_rows {
+                    1 => "1 row repeats".to_owned(),
+                    rows => format!("{} repeat", counted(rows, "row")),
+                }
             ));
         }
         if let Some(place) = &self.first_empty {

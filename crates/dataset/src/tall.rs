@@ -307,6 +307,7 @@ const ANEW: &str = "get the file anew from the dataset, or remove the broken lin
 fn text<'a>(lines: &Lines<'_>, column: usize, cell: &'a [u8]) -> Result<&'a str, DatasetError> {
     match std::str::from_utf8(cell) {
         Ok("") => Err(lines.wrong(Some(column), "the cell is empty", ANEW)),
+        Ok(text) if text.contains('\0') => Err(lines.wrong(Some(column), "the cell holds a NUL byte", ANEW)),
         Ok(text) => Ok(text),
         Err(_) => Err(lines.wrong(Some(column), "the cell holds bytes that are no UTF-8", ANEW)),
     }

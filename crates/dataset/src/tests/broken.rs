@@ -55,6 +55,10 @@ fn a_broken_file_of_2019_is_named_with_line_and_column() {
     check_2019(&with("o,a"), &format!("{name}, line 3, column 2: the line ends after 2 of 1444 cells"));
     check_2019(&with(""), &format!("{name}, line 3, column 1: the line is empty"));
     check_2019(
+        &with(&row.replacen("a,f", "a,f\0", 1)),
+        &format!("{name}, line 3, column 1: the names hold a NUL byte"),
+    );
+    check_2019(
         &with(&row.replacen("a,f", "a,", 1)),
         &format!("{name}, line 3, column 3: `HashFunction` is empty"),
     );
@@ -161,4 +165,22 @@ fn archives_and_pickles_that_are_not_read_are_named() {
     std::fs::write(folder.path().join("w.7z.001"), b"7z\xbc\xaf\x27\x1cabc").unwrap();
     let error = Dataset::open(&folder.path().join("w.7z.001"), Options::default()).unwrap_err();
     assert!(error.to_string().contains("7z x"), "{error}");
+}
+
+#[test]
+fn links_that_lead_up_are_not_followed_and_those_to_nothing_are_named() {
+    let folder = tempdir().unwrap();
+    write(folder.path(), "requests_minute/day_000.csv", "day,time,0,1\n0,0,1,2\n");
+    let at = |name: &str| folder.path().join("requests_minute").join(name);
+    for (name, to) in [("up", ".."), ("here", "."), (".lock", "nowhere")] {
+        std::os::unix::fs::symlink(to, at(name)).unwrap();
+    }
+    let dataset = Dataset::open(folder.path(), Options::default()).unwrap();
+    assert_eq!(dataset.totals().unwrap().days[0].invocations, 3, "each file counts once");
+    for (name, to) in [("day_001.csv", "day_001.csv"), ("day_002.csv", "/nowhere/day_002.csv")] {
+        std::os::unix::fs::symlink(to, at(name)).unwrap();
+        let error = Dataset::open(folder.path(), Options::default()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("cannot read `{}`: ", at(name).display())), "{error}");
+        std::fs::remove_file(at(name)).unwrap();
+    }
 }
