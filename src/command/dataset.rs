@@ -43,6 +43,7 @@ pub(super) fn dataset(terminal: &Terminal, settings: &Settings, command: Dataset
             summarize(terminal, settings, &source, fit, figure.as_deref())
         }
         DatasetCommand::Sample { source, fit, windows, count, seed, output } => {
+            expect_sample(&output)?;
             let read = Read::new(terminal, &source)?;
             draw(terminal, &read, fit, &windows, (count, seed), &output)
         }
@@ -89,6 +90,8 @@ pub(super) fn dataset(terminal: &Terminal, settings: &Settings, command: Dataset
             plain,
             output,
         } => {
+            let output = output.filter(|path| !is_standard_output(path));
+            output.as_deref().map_or(Ok(()), expect_file)?;
             let read = Read::new(terminal, &source)?;
             let windows = read.windows(&windows, &STUDY_STARTS[..1])?;
             let [window] = *windows else {
@@ -220,7 +223,26 @@ fn criteria(fit: FitArguments) -> Criteria {
     Criteria { without_triggers, min_rate: fit.min_rate, rate_days: fit.rate_day }
 }
 
+/// Whether the standard output is meant.
+fn is_standard_output(path: &Path) -> bool {
+    path == Path::new("-") || path == Path::new("/dev/stdout")
+}
+
+/// That nothing but a regular file is in the place of a file to be written: a pipe would be waited for, and a device keeps
+/// nothing.
+fn expect_file(path: &Path) -> Result<(), Failed> {
+    match std::fs::metadata(path) {
+        Ok(about) if !about.is_file() => Err(Failed::helped(
+            Exit::Usage,
+            format!("`{}` is there, and is no regular file", path.display()),
+            "name another file",
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failed> {
+    expect_file(path)?;
     std::fs::write(path, bytes).map_err(|error| {
         Failed::helped(
             Exit::Failed,
@@ -247,6 +269,7 @@ fn summarize(
             "let its name end with .svg, .png or .pdf",
         ));
     }
+    figure.map_or(Ok(()), expect_file)?;
     let read = Read::new(terminal, source)?;
     let criteria = criteria(fit);
     let summary = criteria.summary(&read.totals)?;
@@ -483,30 +506,44 @@ fn draw(
         terminal.say(&format!("only {functions} {are} fit: all are in the sample"));
     }
     let sampled = read.sampled(&chosen, &windows)?;
-    let figures = output.join("figures");
-    let is_figure = |path: &Path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("invocations") && name.ends_with("-count.svg")
+    let not_written = |error: sb_durable::WriteError| {
+        Failed::helped(Exit::Failed, error.to_string(), "name another place with --output")
     };
-    cleared(&figures, is_figure)?;
+    let folder = sb_durable::FolderReplacement::create(output).map_err(not_written)?;
+    let whole = folder.path();
+    let mut files = vec!["sampled.csv".to_owned(), "windows.csv".to_owned(), "contact-sheet.html".to_owned()];
     let day = windows.first().map_or(1, |window| window.day);
-    write(&output.join("sampled.csv"), sampled_csv(&sampled, day).as_bytes())?;
-    write(&output.join("windows.csv"), windows_csv(&sampled).as_bytes())?;
+    write(&whole.join(&files[0]), sampled_csv(&sampled, day).as_bytes())?;
+    write(&whole.join(&files[1]), windows_csv(&sampled).as_bytes())?;
     let title = format!(
         "{} of {}, seed {seed}",
         counted(sampled.len() as u64, "function"),
         read.dataset.format().name()
     );
-    write(&output.join("contact-sheet.html"), contact_sheet(&title, &windows, &sampled).as_bytes())?;
+    write(&whole.join(&files[2]), contact_sheet(&title, &windows, &sampled).as_bytes())?;
+    let figures = whole.join("figures");
+    std::fs::create_dir(&figures).map_err(|error| {
+        let help = "name another place with --output";
+        Failed::helped(Exit::Failed, format!("cannot create `{}`: {error}", figures.display()), help)
+    })?;
     let mut written = 0;
     for (place, function) in (1..).zip(&sampled) {
         for ((number, window), minutes) in (1..).zip(&windows).zip(&function.windows) {
             let name = format!("invocations{place:03}-time{number}-count.svg");
             let picture = window_svg(function.key.function(), *window, minutes);
-            write(&figures.join(name), picture.as_bytes())?;
+            write(&figures.join(&name), picture.as_bytes())?;
+            files.push(format!("figures/{name}"));
             written += 1;
         }
     }
+    files.push(SAMPLE_FILE.to_owned());
+    files.sort();
+    let about =
+        json!({ "kind": SAMPLE_KIND, "version": 1, "title": title, "windows": windows, "files": files });
+    write(&whole.join(SAMPLE_FILE), format!("{about:#}\n").as_bytes())?;
+    // Reading took its time: look again before anything is removed.
+    expect_sample(output)?;
+    folder.place().map_err(not_written)?;
     terminal.say(&format!(
         "wrote {}: {} of {} that are fit, {}; open contact-sheet.html to name patterns",
         output.display(),
@@ -517,20 +554,25 @@ fn draw(
     Ok(Exit::Done)
 }
 
-/// Makes a folder, or removes from it what was written earlier and would be taken for what comes now.
-fn cleared(folder: &Path, is_earlier: impl Fn(&Path) -> bool) -> Result<(), Failed> {
-    let failed = |what: String| Failed::helped(Exit::Failed, what, "name another place with --output");
-    std::fs::create_dir_all(folder)
-        .map_err(|error| failed(format!("cannot create `{}`: {error}", folder.display())))?;
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if is_earlier(&path) {
-            std::fs::remove_file(&path).map_err(|error| {
-                failed(format!("cannot remove `{}`, written earlier: {error}", path.display()))
-            })?;
-        }
-    }
-    Ok(())
+/// In the folder of a sample: what it is, and which files it has. Only a folder with it is replaced.
+const SAMPLE_FILE: &str = "sample.json";
+const SAMPLE_KIND: &str = "sb dataset sample";
+
+/// What tells a sample of ours, and its files, from everything else.
+#[derive(serde::Deserialize)]
+struct KnownSample {
+    kind: String,
+    files: Vec<String>,
+}
+
+/// That a folder to be written is missing, empty, or an earlier sample without further files, as of a report.
+fn expect_sample(folder: &Path) -> Result<(), Failed> {
+    let known = |bytes: &[u8]| {
+        let known: KnownSample = serde_json::from_slice(bytes).ok()?;
+        (known.kind == SAMPLE_KIND).then_some(known.files)
+    };
+    sb_durable::expect_own(folder, SAMPLE_FILE, "sample", known)
+        .map_err(|problem| Failed::message(Exit::Usage, format!("`{}` {problem}", folder.display())))
 }
 
 /// Windows of functions with the pattern that a label or a rule gives them.
@@ -627,7 +669,7 @@ fn labels_of(path: &Path) -> Result<Vec<Label>, Failed> {
             "name a CSV file with the columns HashFunction,time1,time2, as the contact sheet saves it",
         )
     };
-    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    let text = sb_durable::read_regular_text(path).map_err(|error| failed(error.to_string()))?;
     read_labels(&text).map_err(failed)
 }
 

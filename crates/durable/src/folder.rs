@@ -32,11 +32,15 @@ impl FolderReplacement {
     /// Creates the temporary folder beside `target`, and the folders above it.
     ///
     /// # Errors
-    /// What the file system refuses.
+    /// What the file system refuses; a path such as `.`, which has no folder beside it that could take its place.
     pub fn create(target: &Path) -> Result<Self, WriteError> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         // `results/` and `results` are one folder.
         let target: PathBuf = target.components().collect();
+        if target.file_name().is_none() {
+            let what = "a folder is not replaced from inside: name it from the folder above";
+            return Err(WriteError::of(&target)(io::Error::new(io::ErrorKind::InvalidInput, what)));
+        }
         if let Some(above) = target.parent().filter(|above| !above.as_os_str().is_empty()) {
             fs::create_dir_all(above).map_err(WriteError::of(&target))?;
         }
@@ -119,6 +123,14 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn a_folder_is_not_replaced_from_inside() {
+        for path in [".", "..", "/", "src/.."] {
+            let error = FolderReplacement::create(Path::new(path)).unwrap_err().to_string();
+            assert!(error.ends_with("name it from the folder above"), "{path}: {error}");
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@
 
 mod beneath;
 mod folder;
+mod own;
 mod regular;
 
 use std::ffi::{OsStr, OsString};
@@ -41,6 +42,7 @@ pub use beneath::{
     HeldFolder, folder_beneath, leads_out, open_beneath, open_in_folder, read_beneath, text_in_folder,
 };
 pub use folder::FolderReplacement;
+pub use own::{expect_own, files_below};
 pub use regular::{open_regular, read_regular, read_regular_text};
 
 /// What a written file survives.

@@ -1,13 +1,12 @@
 //! A report as a folder of files.
 
 use std::cell::OnceCell;
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Component, Path, PathBuf};
 
 use sb_analysis::{PlainCells, write_parquet};
-use sb_durable::{FolderReplacement, WriteError};
+use sb_durable::{FolderReplacement, WriteError, files_below};
 use serde::{Deserialize, Serialize};
 
 use crate::note::Note;
@@ -21,8 +20,6 @@ use crate::table::{Cells, Table};
 const ABOUT_FILE: &str = "report.json";
 /// What the file says of itself. A `report.json` of another program does not.
 const KIND: &str = "sb report";
-/// As many foreign files are named.
-const NAMED: usize = 3;
 
 /// Why a report cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +143,7 @@ impl Output {
         if let Some(mut about) = self.about.take() {
             let path = self.path().join(ABOUT_FILE);
             let unread = |source| OutputError::Write { path: path.clone(), source };
-            about.files = files(self.path()).map_err(unread)?;
+            about.files = files_below(self.path()).map_err(unread)?;
             about.files.push(ABOUT_FILE.to_owned());
             about.files.sort();
             write_file(&path, |file| {
@@ -160,66 +157,14 @@ impl Output {
     }
 }
 
-/// Everything below a folder that is no folder, and every empty folder: paths with `/`. Links are not followed.
-fn files(folder: &Path) -> io::Result<Vec<String>> {
-    let mut found = Vec::new();
-    let mut left = vec![(folder.to_owned(), String::new())];
-    while let Some((folder, name)) = left.pop() {
-        let mut is_empty = true;
-        for item in fs::read_dir(&folder)? {
-            let item = item?;
-            is_empty = false;
-            let below = match &*name {
-                "" => item.file_name().to_string_lossy().into_owned(),
-                name => format!("{name}/{}", item.file_name().to_string_lossy()),
-            };
-            if item.file_type()?.is_dir() {
-                left.push((item.path(), below));
-            } else {
-                found.push(below);
-            }
-        }
-        if is_empty && !name.is_empty() {
-            found.push(format!("{name}/"));
-        }
-    }
-    Ok(found)
-}
-
 /// Refuses a folder that holds anything but a report of ours.
 fn check_free(target: &Path) -> Result<(), OutputError> {
-    let taken = |problem: String| Err(OutputError::Taken { path: target.to_owned(), problem });
-    let is_empty = match fs::read_dir(target) {
-        Ok(mut inside) => inside.next().is_none(),
-        Err(error) => error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(target).is_err(),
+    let known = |bytes: &[u8]| {
+        let known: Known = serde_json::from_slice(bytes).ok()?;
+        (known.kind == KIND).then_some(known.files)
     };
-    if is_empty {
-        return Ok(());
-    }
-    let known = fs::read(target.join(ABOUT_FILE)).ok();
-    let known: Option<Known> = known.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let Some(known) = known.filter(|known| known.kind == KIND) else {
-        return taken(
-            "is there already and is no report of sb; name another folder, or remove this one".to_owned(),
-        );
-    };
-    let ours: HashSet<&str> = known.files.iter().map(String::as_str).collect();
-    let mut foreign = match files(target) {
-        Ok(files) => files,
-        Err(error) => return taken(format!("cannot be read: {error}; name another folder")),
-    };
-    foreign.retain(|name| !ours.contains(&**name));
-    foreign.sort();
-    if foreign.is_empty() {
-        return Ok(());
-    }
-    let more = foreign.len().saturating_sub(NAMED);
-    foreign.truncate(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    taken(format!(
-        "holds files that are not of a report: {}{more}; move them elsewhere, or name another folder",
-        foreign.join(", ")
-    ))
+    sb_durable::expect_own(target, ABOUT_FILE, "report", known)
+        .map_err(|problem| OutputError::Taken { path: target.to_owned(), problem })
 }
 
 /// Refuses a folder that is an input, holds one, or lies in one.

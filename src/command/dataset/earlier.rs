@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use sb_plan::manifest::read::Kept;
 use sha2::{Digest as _, Sha256};
 
 use crate::command::output::Failed;
 use crate::exit_code::Exit;
+use crate::workspace::absolute;
 
 /// How a plan begins that may be written anew.
 pub(super) const MADE_BY: &str = "# Made by `sb dataset mix`:";
@@ -40,6 +42,13 @@ impl Files {
         format!("{first}\n{OWN}{own}\n{files}{rest}")
     }
 
+    /// The files as they will be, above those that are there.
+    pub(super) fn above<F>(&self, below: F, output: &Path, folder: &Path) -> Kept<F> {
+        let beside = self.beside.iter().map(|(name, text)| (absolute(&folder.join(name)), text.clone()));
+        let all = beside.chain([(absolute(output), self.sealed_plan())]);
+        Kept::new(all.collect(), below)
+    }
+
     /// Writes everything into the place of an earlier mix, and removes those of its files that are not written anew. With `force`,
     /// what was changed is replaced; a plan of somebody else never is.
     ///
@@ -54,6 +63,17 @@ impl Files {
                     exit: Exit::Usage,
                     what,
                     help: "name another plan with --output, or remove the link",
+                });
+            }
+        }
+        for name in self.beside.keys() {
+            let path = folder.join(name);
+            if std::fs::metadata(&path).is_ok_and(|about| !about.is_file()) {
+                let what = format!("`{}` is there, and is no regular file", path.display());
+                return Err(Refusal {
+                    exit: Exit::Usage,
+                    what,
+                    help: "remove it, or name another plan with --output",
                 });
             }
         }
@@ -173,6 +193,24 @@ mod tests {
             std::fs::remove_file(at(link)).unwrap();
         }
         mix.write(&at("mix.toml"), &at("mix"), false).unwrap();
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("mix")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(at("mix/load-a.csv")).status().unwrap().success());
+        let mix = files("a", &[("load-a.csv", "1"), ("load-b.csv", "2")]);
+        for force in [false, true] {
+            let refused = mix.write(&at("mix.toml"), &at("mix"), force).unwrap_err();
+            assert!(
+                refused.what.contains("load-a.csv` is there, and is no regular file"),
+                "{}",
+                refused.what
+            );
+        }
+        assert!(!at("mix.toml").exists() && !at("mix/load-b.csv").exists());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use sb_plan::validate;
 use sb_sam::{Place, Service, Source};
 
 use super::earlier::{Files, MADE_BY};
-use super::{Read, counted, grouped};
+use super::{Read, counted, expect_file, grouped};
 use crate::command::Outcome;
 use crate::command::manifest::{in_reach, is_plan};
 use crate::command::output::{Failed, accept, show_each};
@@ -86,6 +86,8 @@ pub(super) fn write_plan(
             "let its name end with .toml",
         ));
     }
+    read.expect_other(output)?;
+    expect_file(output)?;
     let players = players(terminal, settings, applications)?;
     let candidates = candidates(terminal, read, wanted)?;
     let found = mix(&candidates, wanted.functions, wanted.seed);
@@ -95,14 +97,19 @@ pub(super) fn write_plan(
         terminal.say(&format!("only {functions} {are} invoked in the window: all are chosen"));
     }
     let parts = parts(&candidates, &found, &players, wanted)?;
-    read.expect_other(output)?;
     let about =
         About { read, wanted, candidates: &candidates, found: &found, parts: &parts, players: &players };
     let used = players.iter().enumerate().filter(|(place, _)| about.is_used(*place));
     let mut beside: BTreeMap<String, String> =
         used.map(|(place, player)| (load_name(player), about.load(place))).collect();
     beside.insert("mix.csv".to_owned(), about.table());
-    Files { plan: about.plan(output)?, beside }.write(output, &folder, force)?;
+    let files = Files { plan: about.plan(output)?, beside };
+    // Before anything is written, so that a plan that cannot run takes no other's place.
+    accept(
+        terminal,
+        validate::plan(&files.above(Disk, output, &folder), &absolute(output), &Overrides::default()),
+    )?;
+    files.write(output, &folder, force)?;
     let idle = parts.iter().filter(|part| part.minutes.iter().all(|count| *count == 0)).count();
     if idle > 0 {
         let are = if idle == 1 { "is" } else { "are" };
@@ -110,7 +117,6 @@ pub(super) fn write_plan(
             "{idle} of the functions {are} called too rarely for this rate and time to be played at all"
         ));
     }
-    accept(terminal, validate::plan(&Disk, &absolute(output), &Overrides::default()))?;
     if settings.json() {
         terminal.data(&format!("{:#}", about.json(output)))?;
     } else {
@@ -350,7 +356,7 @@ impl About<'_> {
         }
         let path = in_line(&self.read.dataset.path().display().to_string());
         let mut text = format!(
-            "{DATASET} {}\n# file: {path}\n# {}: see mix.csv\n# factor: {:.6}\n{}{COLUMN}\n",
+            "{DATASET} {}\n# file: {path}\n# {}: see mix.csv\n# factor: {}\n{}{COLUMN}\n",
             self.origin(),
             counted(functions, "function"),
             self.factor(),
