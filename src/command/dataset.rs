@@ -811,7 +811,7 @@ fn patterns_text(named: &Named) -> String {
         let _ = write!(
             text,
             "\n\nRules agree with {right} of {} (rows: label, columns: rule):\n\n{:<12}",
-            counted(all as u64, "label"),
+            counted(all, "label"),
             ""
         );
         for pattern in PATTERNS {
