@@ -95,8 +95,8 @@ pub(super) fn items(value: &str) -> impl Iterator<Item = &str> {
 
 /// `1 character`, `2 characters`.
 fn characters(count: f64) -> String {
-    let is_one = (count - 1.0).abs() < f64::EPSILON;
-    format!("{count} character{}", if is_one { "" } else { "s" })
+    let count = count.to_string();
+    format!("{count} character{}", if count == "1" { "" } else { "s" })
 }
 
 /// Why a value cannot be that of a parameter, by the

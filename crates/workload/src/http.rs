@@ -1,7 +1,7 @@
 //! What HTTP allows in a request. Whoever checks a request before it can be sent, and whoever sends it, ask the same rules.
 
+use core::net::Ipv6Addr;
 use std::borrow::Cow;
-use std::net::Ipv6Addr;
 
 use http::{HeaderName, HeaderValue, Uri};
 
