@@ -105,8 +105,12 @@ fn named_in_script(script: &Path, first: &Path, root: &Path, files: &dyn Files) 
     let text = without_comments(&String::from_utf8_lossy(&bytes));
     let code = without_texts(&text);
     // A function of its own with this name opens something else.
-    static MAY_MISS: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r"\btry\b|\b(?:function|const|let|var)\s+open\b|[{,]\s*open\b").ok());
+    static MAY_MISS: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(
+            r"\btry\b|\b(?:function|const|let|var)\s+open\b|\b(?:import|const|let|var)\s*\{[^}]*\bopen\b",
+        )
+        .ok()
+    });
     let may_miss = MAY_MISS.as_ref().is_none_or(|pattern| pattern.is_match(&code));
     let name = script.strip_prefix(root).unwrap_or(script).display();
     let mut paths: Vec<&str> =
@@ -602,6 +606,8 @@ mod tests {
         );
         check("let all; try { all = open('x.csv') } catch (error) { all = '' }", &[]);
         check("function open(name) { return name }\nopen('x.csv')", &[]);
+        check("import { open } from 'k6/experimental/fs'; open('x.csv')", &[]);
+        check("import { check } from 'k6'; export default function () { open('x.csv') }", &["x.csv"]);
         check(
             "file.open('x.csv'); Array.from('./x'); import('./late.js'); import x from 'https://a/x.js'",
             &[],
