@@ -124,7 +124,7 @@ mod tests {
         let mut telling = Telling::new(&Image::Reference("a/b".to_owned()));
         for (layer, status, current, total, expected) in [
             ("latest", "Pulling from a/b", None, None, "pulling a/b: 0 of 0 layers"),
-            ("old", "Already exists", None, None, "pulling a/b: 1 of 1 layers"),
+            ("old", "Already exists", None, None, "pulling a/b: 1 of 1 layer"),
             ("one", "Pulling fs layer", None, None, "pulling a/b: 1 of 2 layers, 0 B so far"),
             ("two", "Pulling fs layer", None, None, "pulling a/b: 1 of 3 layers, 0 B so far"),
             (
@@ -186,6 +186,6 @@ mod tests {
         };
         assert!(tell("Downloading", Some(1)).is_some());
         assert_eq!((2..900).filter(|count| tell("Downloading", Some(*count)).is_some()).count(), 0);
-        assert!(tell("Pull complete", None).is_some_and(|line| line.contains("1 of 1 layers")));
+        assert!(tell("Pull complete", None).is_some_and(|line| line.contains("1 of 1 layer")));
     }
 }

@@ -107,8 +107,11 @@ fn log_hint(deployment: &Deployed, function_logs: Option<&Path>) -> String {
             .filter_map(|log| Some(log.file_name().to_str()?.strip_suffix(".log")?.to_owned()))
             .collect();
         names.sort();
-        let function = names.first().map(|name| format!("{name} ")).unwrap_or_default();
-        format!("; `sb local logs {function}--name {}` shows a log", deployment.id)
+        let id = &deployment.id;
+        match names.first() {
+            Some(function) => format!("; `sb local logs {function} --name {id}` shows a log"),
+            None => format!("; `sb local logs --name {id}` shows a log"),
+        }
     } else {
         String::new()
     }
