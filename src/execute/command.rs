@@ -196,6 +196,7 @@ pub(super) async fn execute(
                 timeout,
                 grace: prepared.grace,
                 log_limit: None,
+                ends_sessions: false,
                 asks_leader: prepared.state.is_some(),
             };
             on_host(performer, attempt, &command, folder).await

@@ -91,6 +91,7 @@ async fn supervised(
     let word = |path: &Path| path.to_string_lossy().into_owned();
     let command = HostCommand {
         log_limit: None,
+        ends_sessions: false,
         argv: vec![word(&performer.sb), argument.to_owned(), word(&spec_path), word(&progress_path)],
         env: std::collections::BTreeMap::new(),
         clear_env: false,

@@ -32,8 +32,7 @@ pub(super) struct Claim {
     /// The lock that the supervisor holds. In a copy of the folder it is another file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) lock: Option<FileId>,
-    /// Whether processes that made a session of their own end with the command, too. Claims of earlier versions may say
-    /// no: then they have left on purpose.
+    /// See [`super::HostCommand::ends_sessions`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) ends_sessions: bool,
 }
@@ -132,7 +131,7 @@ impl Claim {
     }
 
     /// What is left of the command, and whether it carries the attempt's marker: the processes of the session, without
-    /// the supervisor and without those that have ended. Where sessions end, too, also the orphans that became
+    /// the supervisor and without those that have ended. If the command ends sessions, too, also the orphans that became
     /// the supervisor's children, and whatever carries the marker.
     pub(super) fn leftovers(&self) -> io::Result<Vec<(Process, Option<bool>)>> {
         let supervisor = self.supervisor.pid;

@@ -71,6 +71,9 @@ pub struct HostCommand {
     /// Bytes that its log may have before the beginning is given up, and that are kept of its standard output. None: all is kept.
     #[serde(default)]
     pub log_limit: Option<u64>,
+    /// Whether processes that made a session of their own end with it, too. Otherwise they have left on purpose.
+    #[serde(default)]
+    pub ends_sessions: bool,
     /// Whether the polite signal goes to the program alone, which passes it on to whom it concerns, and not to its group.
     #[serde(default)]
     pub asks_leader: bool,
@@ -87,6 +90,7 @@ impl std::fmt::Debug for HostCommand {
             .field("timeout", &self.timeout)
             .field("grace", &self.grace)
             .field("log_limit", &self.log_limit)
+            .field("ends_sessions", &self.ends_sessions)
             .field("asks_leader", &self.asks_leader)
             .finish()
     }

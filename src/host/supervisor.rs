@@ -145,7 +145,7 @@ fn claimed<'a>(
     }
     let output = CopiedOutput::create(dir, order.command.log_limit)?;
     claim.lock = Some(FileId::of(&lock.metadata()?));
-    claim.ends_sessions = true;
+    claim.ends_sessions = order.command.ends_sessions;
     // It need not outlive this machine: who is asked after another start of it knows that no process is left.
     claim.write(dir, Durability::Processes)?;
     let folder = File::open(dir)?;
@@ -305,8 +305,9 @@ impl ClaimedAttempt<'_> {
         Ok(stopping.reason.unwrap_or_else(|| exit_of(status)))
     }
 
-    /// What the command leaves running is killed: in its group (by [`reap`]), and in whatever session (here). Orphans
-    /// become our children, so that a daemon is found although it made a session of its own. Returns when they have ended.
+    /// What the command leaves running is killed, in its group (by [`reap`]) and in its session (here). A program
+    /// that made a session of its own has left on purpose, unless the command ends sessions, too. Returns when they have
+    /// ended.
     fn end_leftovers(&mut self, pipes: &mut Pipes) -> io::Result<()> {
         const PATIENCE: Duration = Duration::from_secs(5);
         let give_up = Instant::now() + PATIENCE;

@@ -119,6 +119,7 @@ async fn begin_process(
         timeout: None,
         grace: GRACE,
         log_limit: Some(LOG_LIMIT),
+        ends_sessions: true,
         asks_leader: false,
     };
     let not_started = |error: HostError| Outcome::failed(FailureClass::NotStarted, error.to_string());
