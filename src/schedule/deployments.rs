@@ -156,8 +156,8 @@ impl LiveDeployment {
         Ok(Self::assemble(plan, entry, point, row, secrets))
     }
 
-    /// Takes up a deployment that an earlier command or runner opened. Secret parameters whose file is gone are taken anew from
-    /// where they came from, or from the environment, and kept again where `keep` says so.
+    /// Takes up a deployment that an earlier command or runner opened. Secret parameters that are not kept any more are taken anew
+    /// from where they came from, or from the environment, and kept again where `keep` says so.
     pub(super) fn adopt(
         plan: &Plan,
         deployment: &Deployment,
@@ -168,10 +168,7 @@ impl LiveDeployment {
         let entry = &plan.entries[deployment.entry];
         let point = &entry.points[deployment.point];
         let mut secrets = store.secrets(&row.id).map_err(ScheduleError::Secrets)?;
-        if secrets.is_empty()
-            && take_again(entry, point, &row, &mut secrets, &|name| std::env::var(name))
-            && keep
-        {
+        if take_again(entry, point, &row, &mut secrets, &|name| std::env::var(name)) && keep {
             store.keep_secrets(&row.id, &secrets).map_err(ScheduleError::Secrets)?;
         }
         Ok(Self::assemble(plan, entry, point, row, secrets))
@@ -255,8 +252,8 @@ impl LiveDeployment {
     }
 }
 
-/// Takes the secret parameters of a deployment from where they came from, as far as that is still known: says whether any was.
-/// What was drawn at random can only be given.
+/// Takes the secret parameters that a deployment lacks from where they came from, as far as that is still known: says whether any
+/// was. What was drawn at random can only be given.
 fn take_again(
     entry: &Entry,
     point: &Point,
@@ -264,7 +261,9 @@ fn take_again(
     secrets: &mut Secrets,
     environment: Lookup<'_>,
 ) -> bool {
-    for (name, param) in missing(entry, row, &Secrets::default()) {
+    let kept = secrets.params.len();
+    let lacking: Vec<(&String, &Param)> = missing(entry, row, secrets).collect();
+    for (name, param) in lacking {
         let given = environment(&param_variable(name)).ok().map(Value::from);
         let value = given.or_else(|| match (point.params.get(name), &param.source) {
             (Some(value), _) | (None, ParamSource::Value(value)) => Some(value.clone()),
@@ -275,7 +274,7 @@ fn take_again(
         });
         secrets.params.extend(value.map(|value| (name.clone(), value)));
     }
-    !secrets.params.is_empty()
+    secrets.params.len() > kept
 }
 
 /// The secret parameters that a deployment should have and has not.

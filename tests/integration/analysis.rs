@@ -24,7 +24,7 @@ fn spans_of_opentelemetry_are_analysed_as_the_options_say() {
     work.write("traces.json", &spans());
     work.write("rules.toml", "[origins]\n\"OTel::Database\" = \"queing\"\n");
     let refused = work.sb(&["analyze-traces", "traces.json"]).expect(0);
-    assert!(refused.stdout.contains("0 valid, 1 invalid traces"), "{}", refused.stdout);
+    assert!(refused.stdout.contains("0 valid, 1 invalid trace"), "{}", refused.stdout);
     assert_eq!(work.read("trace_breakdown.csv").lines().count(), 1);
     let arguments = [
         "analyze-traces",
@@ -88,7 +88,7 @@ fn triggers_are_measured_by_type() {
     let trace = json!({ "attrs": { "rootTraceId": "i", "traceId": "r" }, "tables": [{ "columns": columns, "rows": rows }] });
     work.write("traces.json", &format!("{trace}\n{{}}\n"));
     let measured = work.sb(&["analyze-triggers", "traces.json"]).expect(0);
-    for expected in ["1 valid, 1 invalid traces", "queue: 1 trace,", "call to receiver (t3 - t2)", "123.0"] {
+    for expected in ["1 valid, 1 invalid trace", "queue: 1 trace,", "call to receiver (t3 - t2)", "123.0"] {
         assert!(measured.stdout.contains(expected), "{expected}: {}", measured.stdout);
     }
     assert!(work.read("trigger.csv").contains("\r\ni,r,2022-04-15 21:58:52.040000+00:00,"));
