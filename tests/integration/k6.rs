@@ -377,8 +377,9 @@ fn a_script_that_k6_cannot_read_fails_with_its_place() {
         &[],
         &["k6 cannot use the script", "workload.js: Line 1:"],
     );
-    check_refused("import x from './nothing.js';\nexport default function () {}", "", &[], &["nothing.js"]);
-    check_refused("throw new Error(`no ${__ENV.KEY}`);", "", &[], &["no ***"]);
+    check_refused("import x from 'k6/nothing';\nexport default function () {}", "", &[], &["k6/nothing"]);
+    let throws = "export default function () {}\nthrow new Error(`no ${__ENV.KEY}`);";
+    check_refused(throws, "", &[], &["no ***"]);
 }
 
 #[test]

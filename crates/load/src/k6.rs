@@ -231,7 +231,7 @@ pub fn summary(collected: &Collected, times: &Times, ran: Ran, tolerances: &Tole
     let (sent, untraced) = (summary.sent, collected.untraced);
     if untraced > 0 && untraced == sent {
         summary.notes.push(format!(
-            "None of {} carried a trace id, so no trace can be told to be theirs: the script can import `http` from \
+            "None of the {} carried a trace id, so no trace can be told to be theirs: the script can import `http` from \
              './{MODULE_FILE}' instead of 'k6/http'.",
             counted(sent, "request")
         ));
