@@ -802,6 +802,13 @@ mod tests {
         check_words(&["env", "A=1", "sh", "-c", "{{a}}"], &[(4, 0, Trap::Code)]);
         check_words(&["python3", "-c", "print({{a}})", "{{b}}"], &[(2, 0, Trap::Program)]);
         check_words(&["ssh", "-p", "22", "{{a}}", "rm {{b}}"], &[(4, 0, Trap::Remote)]);
+        // The code follows the last option.
+        check_words(&["sh", "-c", "-e", "echo {{a}}"], &[(3, 0, Trap::Code)]);
+        check_words(&["sh", "-c", "--", "{{a}}", "{{b}}"], &[(3, 0, Trap::Code)]);
+        check_words(&["bash", "-c", "-o", "pipefail", "+x", "{{a}}", "sh", "{{b}}"], &[(5, 0, Trap::Code)]);
+        check_words(&["env", "-S", "sh -c {{a}}"], &[(2, 0, Trap::Code)]);
+        check_words(&["env", "-u", "A", "--split-string={{a}}"], &[(3, 0, Trap::Code)]);
+        check_words(&["docker", "run", "-v", "/bin:/bash", "-c", "{{a}}", "image"], &[]);
         // Meant to be code.
         check_words(&["sh", "-c", "{{{a}}}"], &[]);
         check_words(&["sh", "-c", "echo \"$1\"", "sh", "{{a}}"], &[]);

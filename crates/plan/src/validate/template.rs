@@ -176,7 +176,13 @@ impl Scope {
                 if trap == Trap::Number && role != Role::KornString {
                     continue;
                 }
-                trapped(&found[index], &template.value, trap, report);
+                let Placeholder { path, .. } = &found[index];
+                let variable = variable_for(path);
+                let mended = unquoted(&template.value, trap, &variable);
+                let help = format!(
+                    "pass it by environment: `env = {{ {variable} = \"{{{{{path}}}}}\" }}`, and write {mended}"
+                );
+                trapped(&found[index], trap, help, report);
             }
         }
     }
@@ -187,8 +193,8 @@ impl Scope {
             self.check(word, Role::ArgvWord, user, report);
         }
         for (word, index, trap) in shell::traps_in_words(words.iter().map(|word| &word.value)) {
-            let word = &words[word];
-            trapped(&placeholders(word)[index], &word.value, trap, report);
+            let placeholder = &placeholders(&words[word])[index];
+            trapped(placeholder, trap, in_words(trap, placeholder.path), report);
         }
     }
 
@@ -353,20 +359,34 @@ impl Scope {
 }
 
 /// Reports a placeholder that stands where its value cannot be quoted.
-fn trapped(placeholder: &Placeholder<'_>, template: &Template, trap: Trap, report: &mut Report) {
+fn trapped(placeholder: &Placeholder<'_>, trap: Trap, help: String, report: &mut Report) {
     let path = placeholder.path;
-    let variable = variable_for(path);
-    let mended = unquoted(template, trap, &variable);
     report.push(
         Problem::error(
             "unquotable-value",
             format!("`{{{{{path}}}}}` stands {}, where its value cannot be quoted", trap.place()),
         )
         .at(&placeholder.span(report), "quoting would break here")
-        .help(format!(
-            "pass it by environment: `env = {{ {variable} = \"{{{{{path}}}}}\" }}`, and write {mended}"
-        )),
+        .help(help),
     );
+}
+
+/// What to write instead in a command that is given as words.
+fn in_words(trap: Trap, path: &str) -> String {
+    let value = format!("\"{{{{{path}}}}}\"");
+    match trap {
+        Trap::Remote => format!(
+            "write the command as one text, and give the value to the other shell's standard input: \
+             `run = \"printf '%s\\\\n' {{{{{path}}}}} | ssh HOST 'read -r value; echo \\\"$value\\\"'\"`"
+        ),
+        Trap::Program => format!(
+            "give it as a word behind the code, which then reads its arguments: \
+             `[\"python3\", \"-c\", \"import sys; print(sys.argv[1])\", {value}]`"
+        ),
+        _ => format!(
+            "give it as a word behind the code, which reads it as `$1`: `[\"sh\", \"-c\", \"echo \\\"$1\\\"\", \"sh\", {value}]`"
+        ),
+    }
 }
 
 /// What to write where a value cannot be quoted, so that a shell reads the variable instead.

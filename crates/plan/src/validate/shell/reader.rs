@@ -21,6 +21,8 @@ pub(super) enum Reader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Program {
     Shell,
+    /// Splits the text of `-S` into the words of another command.
+    Env,
     /// A name may stand before the option with the code, too.
     Su,
     Flock,
@@ -72,10 +74,17 @@ impl Program {
     /// `starts`: the word is where a program is expected. Those whose code follows an option are known elsewhere, too:
     /// what starts them need not be known.
     fn of(word: &str, starts: bool) -> Option<Self> {
+        // No name of a program: `/home:/bin/bash` names folders.
+        if word.contains([':', '=']) {
+            return None;
+        }
         let name = word.rsplit('/').next().unwrap_or_default();
         Some(match name {
-            "sh" | "bash" | "dash" | "ash" | "ksh" | "mksh" | "rbash" | "yash" | "zsh" => Self::Shell,
-            "su" | "runuser" | "script" => Self::Su,
+            "sh" | "bash" | "dash" | "ash" | "ksh" | "mksh" | "rbash" | "yash" | "zsh" | "fish" => {
+                Self::Shell
+            }
+            "env" if starts => Self::Env,
+            "su" | "runuser" | "script" | "npx" => Self::Su,
             "perl" => Self::Perl,
             "ruby" | "lua" | "Rscript" | "julia" | "groovy" | "elixir" => Self::Ruby,
             "node" | "nodejs" | "bun" => Self::Node,
@@ -95,7 +104,7 @@ impl Program {
 
     fn trap(self) -> Trap {
         match self {
-            Self::Shell | Self::Su | Self::Flock | Self::Watch | Self::Parallel => Trap::Code,
+            Self::Shell | Self::Env | Self::Su | Self::Flock | Self::Watch | Self::Parallel => Trap::Code,
             Self::Ssh => Trap::Remote,
             Self::Python | Self::Perl | Self::Ruby | Self::Node | Self::Php | Self::Awk => Trap::Program,
         }
@@ -149,6 +158,7 @@ impl Program {
             Self::Node => "rC",
             Self::Php => "dc",
             Self::Awk => "Fvi",
+            Self::Env => "uC",
             Self::Su => "",
         };
         let signs: &[char] = if self == Self::Shell { &['-', '+'] } else { &['-'] };
@@ -164,6 +174,7 @@ impl Program {
         if let Some(long) = option.strip_prefix("--") {
             let known: &[&str] = match self {
                 Self::Su | Self::Flock => &["command"],
+                Self::Env => &["split-string"],
                 Self::Node => &["eval", "print"],
                 Self::Php => &["run"],
                 _ => &[],
@@ -176,6 +187,7 @@ impl Program {
             |code: &[char], with_text: &[char]| letters.contains(code) && !letters.starts_with(with_text);
         match self {
             Self::Shell | Self::Su | Self::Flock => letters.contains('c'),
+            Self::Env => holds(&['S'], &['u', 'C']),
             Self::Python => holds(&['c'], &['X', 'm']),
             Self::Perl => holds(&['e', 'E'], &['M', 'm', 'I', 'i', 'x', 'F', 'C', 'D', 'd']),
             Self::Ruby => holds(&['e'], &['I', 'r', 'C', 'E', 'F', 'i', 'K', 'l', 'W', 'x']),
@@ -218,6 +230,9 @@ impl Reader {
         match self {
             Self::Rest(Program::Parallel) if word.starts_with(":::") => Self::None,
             Self::Rest(program) => Self::Rest(program),
+            // The options of a shell may go on, and the code follows the last of them.
+            Self::Code(Program::Shell) if is_option || word.starts_with('+') => self,
+            Self::Code(Program::Shell) if Program::Shell.takes_value(before) => self,
             // Perl and others take several.
             Self::Code(program @ (Program::Perl | Program::Ruby)) => Self::Named(program),
             Self::Named(program) | Self::Placed(program) if program.takes_value(before) => self.kept(program),
