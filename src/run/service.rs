@@ -277,7 +277,8 @@ impl Runs {
     /// first, and ends with this.
     ///
     /// # Errors
-    /// Another process holds the run, a change of its files was begun, or what its cleanup needs is not in reach.
+    /// Another process holds the run, another run of the deployment has not ended, a change of the run's files was begun, or what
+    /// its cleanup needs is not in reach.
     pub async fn clean_up(
         &self,
         run: &str,
@@ -291,6 +292,11 @@ impl Runs {
         let row = store.run(&row.id).await?.unwrap_or(row);
         let request = Request::read(&row)?;
         let _deployment_lock = self.lock_deployment(&request)?;
+        if let What::Single { deployment, .. } = &request.what
+            && let Some(open) = open_run_of(store, deployment).await?.filter(|open| *open != row.id)
+        {
+            return Err(RunError::DeploymentInUse { run: open, deployment: deployment.clone() });
+        }
         let owes = match &request.what {
             // Stopped between the invocations of what another run has deployed: nothing else can be done with that before.
             What::Single { deployment, .. } if row.ended.is_none() => {

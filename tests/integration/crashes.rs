@@ -33,6 +33,14 @@ run = "echo begin cleanup >> trail; sleep 0.6; echo end cleanup >> trail; sleep 
 const ALL: &str =
     "begin one\nend one\nbegin two made-by-one\nend two\nbegin call\nend call\nbegin cleanup\nend cleanup\n";
 
+/// The ids of all runs, the newest first.
+fn runs(work: &Workspace) -> Vec<String> {
+    let listed = work.sb(&["runs", "--format", "json"]).expect(0).stdout;
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let ids = listed["runs"].as_array().unwrap().iter();
+    ids.map(|run| run["id"].as_str().unwrap().to_owned()).collect()
+}
+
 fn kill(runner: &mut Child) {
     runner.kill().unwrap();
     runner.wait().unwrap();
@@ -162,6 +170,10 @@ fn what_leaks_proposes_for_a_killed_invoke_removes_what_was_deployed_before() {
     let mut runner = work.start(&["invoke", "--executor", "host"]);
     assert!(work.appears("trail", "begin call"), "{}", work.read("runner.log"));
     kill(&mut runner);
+    // A step of the run that has not ended may still be at work.
+    let refused = work.sb(&["cleanup", &runs(&work)[1]]).expect(1).stderr;
+    let refused = refused.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(refused.contains("has not ended: a step of it may still be running"), "{refused}");
     let leaks = work.sb(&["leaks"]).expect(4).stdout;
     let command = leaks.lines().find_map(|line| line.trim().strip_prefix("pay with: sb ")).unwrap();
     let words: Vec<&str> = command.split(' ').collect();
@@ -179,10 +191,7 @@ fn a_run_that_only_deployed_is_cleaned_up_by_its_name() {
     let work = Workspace::new();
     work.write("benchmark.toml", SLOW);
     work.sb(&["prepare", "--executor", "host"]).expect(0);
-    let runs = work.sb(&["runs", "--format", "json"]).expect(0).stdout;
-    let runs: serde_json::Value = serde_json::from_str(&runs).unwrap();
-    let run = runs["runs"][0]["id"].as_str().unwrap();
-    work.sb(&["cleanup", run]).expect(0);
+    work.sb(&["cleanup", &runs(&work)[0]]).expect(0);
     assert!(work.read("trail").ends_with("begin cleanup\nend cleanup\n"), "{}", work.read("trail"));
     work.sb(&["leaks"]).expect(0);
 }
