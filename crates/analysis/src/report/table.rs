@@ -62,13 +62,21 @@ fn labels(of: &ApplicationSummary, groups: &[ApplicationSummary]) -> String {
     told.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
-/// The first of those sentences that differ in numbers alone, and how many more there are: each trial of a plan may say the same.
+/// The first of those sentences that differ in numbers alone, and how many more there are: each trial of a plan may say the same. What
+/// stands between backticks is a name, and its digits tell names apart.
 fn without_likes(sentences: &[String]) -> Vec<String> {
     let mut found: Vec<(&String, usize)> = Vec::new();
-    let mut places: HashMap<Vec<&str>, usize> = HashMap::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     for sentence in sentences {
-        let parts = sentence.split(|letter: char| letter.is_ascii_digit()).filter(|part| !part.is_empty());
-        match places.entry(parts.collect()) {
+        let mut in_name = false;
+        let kind = sentence.replace(
+            |letter: char| {
+                in_name ^= letter == '`';
+                !in_name && letter.is_ascii_digit()
+            },
+            "",
+        );
+        match places.entry(kind) {
             Entry::Occupied(place) => found[*place.get()].1 += 1,
             Entry::Vacant(place) => {
                 place.insert(found.len());
@@ -78,8 +86,8 @@ fn without_likes(sentences: &[String]) -> Vec<String> {
     }
     let told = found.into_iter().map(|(sentence, more)| match more {
         0 => sentence.clone(),
-        1 => format!("{sentence} 1 more folder says so."),
-        more => format!("{sentence} {more} more folders say so."),
+        1 => format!("{sentence} 1 more differs in numbers alone."),
+        more => format!("{sentence} {more} more differ in numbers alone."),
     });
     told.collect()
 }
@@ -536,12 +544,15 @@ mod tests {
             busy("2026-12-01_02-44-00", 99),
             busy("2026-12-01_02-45-00", 100),
         ];
-        let first = format!("{} 2 more folders say so.", said[0]);
+        let first = format!("{} 2 more differ in numbers alone.", said[0]);
         assert_eq!(without_likes(&said), [first, other.clone()]);
         assert_eq!(
             without_likes(&[other.clone(), other.clone()]),
-            [format!("{other} 1 more folder says so.")]
+            [format!("{other} 1 more differs in numbers alone.")]
         );
+        let functions =
+            ["`f1`", "`f2`"].map(|name| format!("The log of the function {name} says first: no 5."));
+        assert_eq!(without_likes(&functions), functions);
         let summary = ApplicationSummary { warnings: said.to_vec(), ..summary() };
         assert_eq!(rendered(&summary, Ink::Plain).matches("busy").count(), 1);
     }

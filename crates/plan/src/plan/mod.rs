@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::benchmark::{Benchmark, SamTemplates};
+use crate::benchmark::{Benchmark, SamTemplates, Sent};
 use sb_workload::Load;
 use sb_workload::schedule::total;
 
@@ -76,8 +76,8 @@ impl Plan {
     /// The plan as it is when every deployment needs the fewest trials; `None` where all trials are done in any case.
     pub fn shortest(&self) -> Option<Self> {
         let until = self.until?;
-        let points = self.entries.iter().flat_map(|entry| &entry.points);
-        let fewest = points.map(|point| until.fewest(point)).min().unwrap_or(u64::from(until.min));
+        let fewest = |entry: &Entry| entry.points.iter().map(|point| until.fewest(entry, point)).min();
+        let fewest = self.entries.iter().filter_map(fewest).min().unwrap_or(u64::from(until.min));
         let trials = u32::try_from(fewest).unwrap_or(u32::MAX).min(self.trials_per_deployment);
         Some(Self { trials_per_deployment: trials, until: None, ..self.clone() })
     }
@@ -128,12 +128,19 @@ pub struct Until {
 const INTERVAL_NEEDS: u64 = 3;
 
 impl Until {
-    /// The trials of a deployment after which it can be precise enough, at the earliest.
-    pub(crate) fn fewest(&self, point: &Point) -> u64 {
-        let needed = match total(&point.load) {
-            Some(answers) => self.of.answers().div_ceil(answers.max(1)),
-            None => 1,
+    /// Answers that its figure needs at least, of all types of requests together.
+    pub(crate) fn answers(&self, entry: &Entry) -> u64 {
+        let types = match &entry.benchmark.workload {
+            Some(Sent::Requests(workload)) => workload.choices().max(1) as u64,
+            // What a script sends is not known.
+            Some(Sent::Script(_)) | None => 1,
         };
+        self.of.answers().saturating_mul(types)
+    }
+
+    /// The trials of a deployment after which it can be precise enough, at the earliest.
+    pub(crate) fn fewest(&self, entry: &Entry, point: &Point) -> u64 {
+        let needed = total(&point.load).map_or(1, |sent| self.answers(entry).div_ceil(sent.max(1)));
         // The first trial tells nothing of the others where it alone is cold.
         let first = u64::from(point.start == Some(Start::ColdThenWarm));
         u64::from(self.min).max(first + needed.max(INTERVAL_NEEDS))

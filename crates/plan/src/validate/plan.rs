@@ -334,20 +334,20 @@ impl PlanChecker<'_> {
     fn reachable(&mut self, file: &PlanFile, until: Until, max: u32, entries: &[Entry]) {
         let Some(given) = file.trials.as_ref().and_then(|trials| trials.until.as_ref()) else { return };
         for entry in entries {
-            let hopeless = entry.points.iter().find(|point| until.fewest(point) > u64::from(max));
+            let hopeless = entry.points.iter().find(|point| until.fewest(entry, point) > u64::from(max));
             let Some(point) = hopeless.filter(|_| until.min < max) else { continue };
             let (of, application) = (until.of.name(), &entry.application);
             let help = match total(&point.load).map(|sent| sent.saturating_mul(u64::from(max))) {
-                Some(all) if all < until.of.answers() => format!(
-                    "raise `max` to {} or more, make the load longer, or ask for a figure of fewer answers: {of} needs {}, \
-                     and {max} trials send {all}",
-                    until.fewest(point),
+                Some(all) if all < until.answers(entry) => format!(
+                    "raise `max` to {} or more, make the load longer, or ask for a figure of fewer answers: {of} needs {} \
+                     of each type of requests, and {max} trials send {all} in all",
+                    until.fewest(entry, point),
                     until.of.answers()
                 ),
                 _ => format!(
                     "raise `max` to {} or more: an interval needs 3 trials that count, and the first of \
                      `start = \"cold_then_warm\"` does not",
-                    until.fewest(point)
+                    until.fewest(entry, point)
                 ),
             };
             self.report.push(

@@ -691,6 +691,16 @@ fn trials_end_when_they_are_precise_enough() {
     assert_eq!([fewest("mean", ""), fewest("p90", ""), fewest("p99", "")], [3, 3, 10]);
     assert_eq!([fewest("mean", cold_then_warm), fewest("p99", cold_then_warm)], [4, 11]);
     assert!(of_load("p99", 10, "").problems.is_empty());
+    // Each type of requests needs its own.
+    let until = Until { of: LatencyFigure::P99, relative_width: 0.1, confidence: 0.95, min: 3 };
+    let mut entry = of_load("p99", 10, "").value.unwrap().entries.remove(0);
+    let mut benchmark = entry.benchmark.as_ref().clone();
+    let Some(Sent::Requests(workload)) = &mut benchmark.workload else { panic!("no requests") };
+    let mut two = workload.as_ref().clone();
+    two.requests.push(two.requests[0].clone());
+    *workload = Arc::new(two);
+    entry.benchmark = Arc::new(benchmark);
+    assert_eq!(until.fewest(&entry, &entry.points[0]), 20);
     for (of, max, rest, help) in [
         ("p99", 9, "", "raise `max` to 10 or more, make the load longer"),
         ("p99", 10, cold_then_warm, "raise `max` to 11 or more: an interval needs 3 trials"),
