@@ -13,7 +13,7 @@ use super::context::new_segment_id;
 use super::instances::Permit;
 use super::invoke::{Call, Runtime};
 use super::segment::{Flags, Segment, Subsegment, fields};
-use super::sources::{name_of, timestamp};
+use super::sources::{Delivery, name_of, timestamp};
 
 /// Waiting times while the function is throttled: doubled from the first to the last.
 const FIRST_BACKOFF: Duration = Duration::from_millis(20);
@@ -93,6 +93,8 @@ impl Runtime {
             }
         };
         event.segment.flags = Flags::FAULT;
+        // Who is told of the failure belongs to the trace, too.
+        let _told = Delivery::new(&self, "AWS::Lambda", event.call.trace.clone());
         self.close(&event.call.trace, &event.segment);
         self.give_up(&event, reason, attempt, &last_error).await;
     }

@@ -1,6 +1,6 @@
 //! What invokes functions on the local target: queues, topics and buckets, by moto's server. Ignored, since they need it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -138,6 +138,30 @@ async fn an_event_that_failed_for_good_reaches_its_queue_and_its_topic_in_lambda
     let trace = answer.header("x-amzn-trace-id").unwrap();
     for line in [told, of("app-AlsoTold")] {
         assert!(trace.contains(&root(line)), "{trace}: {line}");
+    }
+}
+
+/// Its dead-letter queue and its topic are told after the function has ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs: moto"]
+async fn a_trace_is_in_progress_until_everybody_is_told_of_a_failure() {
+    let app = App::of("tests/integration/local/failures.yaml").await;
+    let event = json!({ "note": app.note() });
+    let answer = app.invoke("app-Fail", &event, &[("x-amz-invocation-type", "Event")]).await;
+    let header = answer.header("x-amzn-trace-id").unwrap();
+    let id = header.strip_prefix("Root=").unwrap().split(';').next().unwrap();
+    let url = format!("{}/Traces", app.runtime.xray_endpoint);
+    let ask = json!({ "TraceIds": [id] }).to_string();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let whole = loop {
+        let seen = app.request("POST", &url, &ask, &[]).await.text;
+        if seen.contains("app-Fail") && !seen.contains("in_progress") {
+            break seen;
+        }
+        assert!(Instant::now() < deadline, "{seen}");
+    };
+    for name in ["app-TakeTold", "app-AlsoTold"] {
+        assert!(whole.contains(name), "no {name} in {whole}");
     }
 }
 
