@@ -339,6 +339,10 @@ async fn way_out(terminal: &Terminal, store: &Store, row: &DeploymentRow) -> Res
                 format!("pay with: {}", terminal.command(&format!("cleanup {open}")))
             }
             Some(open) => format!("pay with: {}", resume(&open)),
+            // The state keeps what its cleanup needs.
+            None if !manifest.is_file() => {
+                format!("pay with: {}", terminal.command(&format!("cleanup {}", row.run)))
+            }
             None => {
                 let (manifest, target) = (quoted(manifest), quoted(Path::new(target)));
                 let executor =

@@ -187,6 +187,19 @@ fn what_leaks_proposes_for_a_killed_invoke_removes_what_was_deployed_before() {
 }
 
 #[test]
+fn what_leaks_proposes_pays_without_the_manifest() {
+    let work = Workspace::new();
+    work.write("benchmark.toml", SLOW);
+    work.sb(&["prepare", "--executor", "host"]).expect(0);
+    std::fs::remove_file(work.path().join("benchmark.toml")).unwrap();
+    let leaks = work.sb(&["leaks"]).expect(4).stdout;
+    let command = leaks.lines().find_map(|line| line.trim().strip_prefix("pay with: sb ")).unwrap();
+    work.sb(&command.split(' ').collect::<Vec<_>>()).expect(0);
+    assert!(work.read("trail").ends_with("begin cleanup\nend cleanup\n"), "{}", work.read("trail"));
+    work.sb(&["leaks"]).expect(0);
+}
+
+#[test]
 fn a_run_that_only_deployed_is_cleaned_up_by_its_name() {
     let work = Workspace::new();
     work.write("benchmark.toml", SLOW);
