@@ -86,8 +86,8 @@ fn without_likes(sentences: &[String]) -> Vec<String> {
     }
     let told = found.into_iter().map(|(sentence, more)| match more {
         0 => sentence.clone(),
-        1 => format!("{sentence} 1 more differs in numbers alone."),
-        more => format!("{sentence} {more} more differ in numbers alone."),
+        1 => format!("{sentence} 1 more says the same with other numbers."),
+        more => format!("{sentence} {more} more say the same with other numbers."),
     });
     told.collect()
 }
@@ -544,11 +544,11 @@ mod tests {
             busy("2026-12-01_02-44-00", 99),
             busy("2026-12-01_02-45-00", 100),
         ];
-        let first = format!("{} 2 more differ in numbers alone.", said[0]);
+        let first = format!("{} 2 more say the same with other numbers.", said[0]);
         assert_eq!(without_likes(&said), [first, other.clone()]);
         assert_eq!(
             without_likes(&[other.clone(), other.clone()]),
-            [format!("{other} 1 more differs in numbers alone.")]
+            [format!("{other} 1 more says the same with other numbers.")]
         );
         let functions =
             ["`f1`", "`f2`"].map(|name| format!("The log of the function {name} says first: no 5."));
